@@ -1,0 +1,59 @@
+# Two commands hold on a fresh machine: `make demo` and `make test`. `make help` lists the others.
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+BIN := $(VENV)/bin
+LOCKED := $(VENV)/.locked
+DEMO := examples/tth
+DEMO_EVENTS ?= 60000
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: help env demo test lint types soak bench docs lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+env: $(LOCKED) ## Build the locked environment in .venv
+
+$(LOCKED): requirements/lock.txt requirements/uv.txt pyproject.toml
+	@$(PYTHON) requirements/check_python.py
+	@echo "Building the locked environment in $(VENV) (about a minute)"
+	@$(PYTHON) -m venv $(VENV) || { echo "The venv module is missing: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/lock.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --quiet --editable .
+	@touch $@
+
+demo: $(LOCKED) ## Simulate ttH and tt+jets, train, judge, report (under five minutes on two cores)
+	$(BIN)/python $(DEMO)/simulate.py --events $(DEMO_EVENTS) --out $(DEMO)/data --jobs $(JOBS)
+	$(BIN)/gridloom run $(DEMO)/analysis.yaml --jobs $(JOBS)
+
+test: lint ## Lint, types, import contracts and all tests (under twelve minutes on two cores)
+	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered -m "not soak"
+
+lint: $(LOCKED) ## Ruff, mypy and the import contracts
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+soak: $(LOCKED) ## The long tests: kills, toys, leakage
+	$(BIN)/python -m pytest -n $(JOBS) -m soak
+
+bench: $(LOCKED) ## Throughput and start-up beside their limit and their peers
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/startup.py
+
+docs: $(LOCKED) ## Regenerate the schema and the reference of the analysis file
+	$(BIN)/python -m gridloom.analysis.schema
+	$(BIN)/python -m gridloom.analysis.reference
+
+lock: $(LOCKED) ## Renew the locked versions
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+	  --extra cpu --extra examples --group dev pyproject.toml -o requirements/lock.txt
+	echo "uv>=0.9" | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --upgrade - -o requirements/uv.txt
+
+clean: ## Remove the environment, the demo's files and caches
+	rm -rf $(VENV) $(DEMO)/data runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -1,0 +1,51 @@
+"""What a worker is given: `task.json`, written by an engine and read by `python -m gridloom.worker`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gridloom.errors import NotFound
+from gridloom.files import write_text
+from gridloom.task import Task
+
+FILE = "task.json"
+ERROR_FILE = "error.json"
+LOG_FILE = "output.log"
+
+
+class Assignment(BaseModel):
+    """One attempt at one task. `token` names the attempt; `store` is the folder of results as the worker sees it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: Task
+    token: str
+    store: str
+
+    @property
+    def folder(self) -> str:
+        """Name of the attempt's folder of log and messages, for people too."""
+        return f"{self.task.label.replace('/', '-').replace(' ', '-')}-{self.token}"
+
+    def as_text(self) -> str:
+        """JSON in the models' own order: in `samples` and `definitions` the order has a meaning."""
+        return self.model_dump_json(indent=1) + "\n"
+
+    def write(self, folder: Path) -> Path:
+        path = folder / FILE
+        write_text(path, self.as_text())
+        return path
+
+
+def read_assignment(path: Path) -> Assignment:
+    """Read a `task.json`. Raises NotFound when there is none or when it is not one."""
+    try:
+        return Assignment.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise NotFound(
+            "this is no task that a worker can read",
+            where=str(path),
+            fix="Give the task.json that `gridloom run` wrote below the run's logs/ folder.",
+        ) from error

@@ -1,0 +1,31 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gridloom.driver.runs import Runs
+from gridloom.driver.session import PRELOAD, Settings
+
+AnalysisFile = Annotated[Path, typer.Argument(metavar="ANALYSIS.yaml", help="The analysis file.", show_default=False)]
+RunName = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A run's folder or the beginning of its name; default: the newest."),
+]
+Jobs = Annotated[
+    int, typer.Option("--jobs", "-j", min=0, help="Tasks at a time; 0: as many as there are cores.", show_default=True)
+]
+RunsFolder = Annotated[
+    Path, typer.Option("--runs", metavar="DIR", help="Folder of runs and results.", envvar="GRIDLOOM_RUNS")
+]
+# Other kinds of tasks than the built-in ones, as `module:DICT`: for tests and plug-in authors.
+Kinds = Annotated[str, typer.Option("--kinds", metavar="MODULE:DICT", hidden=True)]
+
+RUNS = Path("runs")
+
+
+def settings(runs: Path, jobs: int = 0, kinds: str = "") -> Settings:
+    return Settings(runs=Runs(runs), jobs=jobs, kinds=kinds, preload=() if kinds else PRELOAD)

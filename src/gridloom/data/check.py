@@ -1,0 +1,207 @@
+"""Everything about files and events that can be found wrong in seconds, before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gridloom.analysis.models import ENTRY_ID, Analysis
+from gridloom.analysis.queries import class_names, classes_of
+from gridloom.catalogue import SampleFiles
+from gridloom.data import events
+from gridloom.data.duplicates import duplicate_rows, duplicates_error
+from gridloom.data.folds import Ids
+from gridloom.data.ntuple import Ntuple, open_ntuple
+from gridloom.data.recipe import Recipe, make_recipe
+from gridloom.data.scan import survey
+from gridloom.data.weights import class_key
+from gridloom.errors import EmptyClass, GridloomError, Problems
+from gridloom.task import InputFile
+
+FIRST_EVENTS = 100
+# Ids, selection and classes of this many entries are read whole; of more, the run itself finds what is wrong.
+WHOLE_ENTRIES = 500_000
+
+
+def check(analysis: Analysis, folder: Path) -> tuple[GridloomError, ...]:
+    """All errors of the input files and their events, each with its key in the analysis file; () if none is found.
+
+    Every file is opened and searched for its trees and branches. Every expression is computed for the first events
+    of each sample (types, undeclared NaN, weights, ids, classes). Samples up to a size in all are read whole for
+    duplicate events and classes that the selection leaves without events. Relative paths start at `folder`.
+    """
+    try:
+        found = survey(analysis, folder)
+    except Problems as error:  # the definitions: they concern all samples
+        return error.errors
+    problems = list(found.problems)
+    for name, files in found.samples.items():
+        problems += _first_events(analysis, name, files)
+    if not problems and sum(files.entries for files in found.samples.values()) <= WHOLE_ENTRIES:
+        problems += _whole(analysis, found.samples)
+    return tuple(_once(problems))
+
+
+def _first_events(analysis: Analysis, name: str, files: SampleFiles) -> list[GridloomError]:
+    recipe = make_recipe(analysis, name)
+    file = next(file for file in files.files if file.entries)
+    problems: list[GridloomError] = []
+    with _collected(problems), open_ntuple(analysis, recipe, file) as ntuple:
+        problems += _evaluated(analysis, recipe, ntuple)
+    return problems
+
+
+class _collected:  # noqa: N801 - reads as a word in `with`
+    """Adds the errors of its body to a list."""
+
+    def __init__(self, problems: list[GridloomError]) -> None:
+        self._problems = problems
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if isinstance(error, Problems):
+            self._problems.extend(error.errors)
+        elif isinstance(error, GridloomError):
+            self._problems.append(error)
+        return isinstance(error, GridloomError)
+
+
+def _evaluated(analysis: Analysis, recipe: Recipe, ntuple: Ntuple) -> list[GridloomError]:
+    """What goes wrong when every expression is computed for the first events."""
+    problems: list[GridloomError] = []
+    chunk = ntuple.first(FIRST_EVENTS)
+    place = ntuple.place(chunk)
+    keep = np.ones(len(place.entries), dtype=np.bool_)
+    with _collected(problems):
+        events.entry_weights(recipe, chunk.columns, place)
+    for cut in recipe.selection:
+        with _collected(problems):
+            keep = events.cumulative((cut,), chunk.columns, keep).passed
+    columns = events.masked(chunk.columns, keep, frozenset(recipe.branches))
+    selected = place.only(keep)
+    steps: list[Callable[[], object]] = [
+        lambda: events.event_ids(recipe, columns, selected),
+        lambda: events.labels(recipe.classes, class_names(analysis), columns, selected),
+        lambda: events.factors(recipe, columns, selected),
+        lambda: events.collections(recipe, columns, selected),
+        lambda: None if recipe.target is None else events.targets(recipe.target, columns, selected),
+    ]
+    steps += [
+        lambda cut=cut: events.cumulative((cut,), columns, np.ones(len(selected.entries), dtype=np.bool_))  # type: ignore[misc]
+        for cut in recipe.training_selection
+    ]
+    steps += [
+        lambda index=index: events.feature(recipe, index, columns, selected)  # type: ignore[misc]
+        for index in range(len(recipe.features))
+    ]
+    for step in steps:
+        with _collected(problems):
+            step()
+    return problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Selected:
+    """The ids of a sample's selected events, the file of each, and the events of each class."""
+
+    ids: Ids
+    files: tuple[str, ...]
+    borders: tuple[int, ...]
+    counts: dict[str, int]
+
+    def file(self, row: int) -> str:
+        return self.files[int(np.searchsorted(self.borders, row, side="right"))]
+
+
+def _whole(analysis: Analysis, samples: dict[str, SampleFiles]) -> list[GridloomError]:
+    problems: list[GridloomError] = []
+    found: dict[str, _Selected] = {}
+    for name, files in samples.items():
+        with _collected(problems):
+            found[name] = _select(analysis, name, files.files)
+    if problems:
+        return problems
+    if analysis.event_id != ENTRY_ID:
+        problems += _duplicates(analysis, found)
+    problems += _empty_classes(analysis, found)
+    return problems
+
+
+def _select(analysis: Analysis, name: str, files: tuple[InputFile, ...]) -> _Selected:
+    """Read only what selection, ids and classes need."""
+    whole = make_recipe(analysis, name)
+    recipe = replace(whole, features=(), collections=(), target=None, weight=None, corrections=None, factor=None)
+    names = class_names(analysis)
+    ids = [np.empty((0, 3), dtype=np.uint64)]
+    counts = np.zeros(len(names), dtype=np.int64)
+    borders: list[int] = []
+    for file in files:
+        with open_ntuple(analysis, recipe, file) as ntuple:
+            for chunk in ntuple.chunks():
+                place = ntuple.place(chunk)
+                keep = np.ones(len(place.entries), dtype=np.bool_)
+                keep = events.cumulative(recipe.selection, chunk.columns, keep).passed
+                columns = events.masked(chunk.columns, keep, frozenset(recipe.branches))
+                selected = place.only(keep)
+                ids.append(events.event_ids(recipe, columns, selected))
+                labels = events.labels(recipe.classes, names, columns, selected)
+                trains = events.cumulative(recipe.training_selection, columns, labels >= 0).passed
+                counts += np.bincount(labels[trains], minlength=len(names))
+        borders.append(sum(len(part) for part in ids))
+    return _Selected(
+        ids=np.concatenate(ids),
+        files=tuple(file.path for file in files),
+        borders=tuple(borders),
+        counts=dict(zip(names, counts.tolist(), strict=True)),
+    )
+
+
+def _duplicates(analysis: Analysis, found: dict[str, _Selected]) -> Iterator[GridloomError]:
+    groups: list[tuple[str, ...]] = [(name,) for name in found if not analysis.samples[name].data]
+    groups.append(tuple(name for name in found if analysis.samples[name].data))
+    for names in groups:
+        parts = [found[name] for name in names]
+        if not parts:
+            continue
+        ids = np.concatenate([part.ids for part in parts])
+        pairs = duplicate_rows(ids)
+        starts = np.cumsum([0, *(len(part.ids) for part in parts)])
+
+        def file(row: int, parts: list[_Selected] = parts, starts: np.ndarray = starts) -> str:
+            number = int(np.searchsorted(starts, row, side="right")) - 1
+            return parts[number].file(row - int(starts[number]))
+
+        if len(pairs):
+            texts = [
+                f"({', '.join(str(int(word)) for word in ids[first])}) in {file(int(first))} and {file(int(second))}"
+                for first, second in pairs[:3]
+            ]
+            yield duplicates_error(analysis, names, len(pairs), texts)
+
+
+def _empty_classes(analysis: Analysis, found: dict[str, _Selected]) -> Iterator[GridloomError]:
+    cuts = "`selection` and `training_selection`" if analysis.training_selection else "`selection`"
+    for name in class_names(analysis):
+        samples = [sample for sample in found if name in classes_of(analysis.samples[sample])]
+        if samples and not any(found[sample].counts[name] for sample in samples):
+            yield EmptyClass(
+                f"no event of class `{name}` passes {cuts}",
+                where="samples " + ", ".join(f"`{sample}`" for sample in samples),
+                fix="Loosen the cuts, or look at the class's conditions.",
+                key=class_key(analysis, name),
+            )
+
+
+def _once(problems: list[GridloomError]) -> Iterator[GridloomError]:
+    """An expression that is wrong for several samples is reported for the first."""
+    seen: set[tuple[object, ...]] = set()
+    for error in problems:
+        identity = (type(error), error.key, error.what)
+        if identity not in seen:
+            seen.add(identity)
+            yield error

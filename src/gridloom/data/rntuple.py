@@ -1,0 +1,94 @@
+"""An RNTuple read as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import uproot
+
+from gridloom.data.trees import (
+    CHUNK_ENTRIES,
+    Chunk,
+    Columns,
+    as_column,
+    check_lengths,
+    damage_named,
+    not_numbers,
+    range_text,
+)
+
+
+class RNTuple:
+    """An RNTuple; fields by name, parts of a field by a path with dots.
+
+    A cluster is decompressed once and cut into chunks; small clusters are read together.
+    """
+
+    def __init__(self, ntuple: uproot.behaviors.RNTuple.RNTuple, name: str, path: str) -> None:
+        self.path = path
+        self.name = name
+        self.entries = int(ntuple.num_entries)
+        self._clusters = [int(cluster.num_first_entry) for cluster in ntuple.cluster_summaries]
+        self._fields: dict[str, Any] = {}
+        # uproot's own list of a field's parts searches all fields: too slow for thousands.
+        parts: dict[int, list[int]] = {}
+        for number, record in enumerate(ntuple.field_records):
+            parts.setdefault(int(record.parent_field_id), []).append(number)
+        top = [number for number, record in enumerate(ntuple.field_records) if int(record.parent_field_id) == number]
+        self._names = tuple(self._add(ntuple.all_fields, parts, top, ""))
+
+    def _add(
+        self, fields: Sequence[Any], parts: Mapping[int, list[int]], chosen: list[int], prefix: str
+    ) -> Iterator[str]:
+        for number in chosen:
+            field = fields[number]
+            name = f"{prefix}{field.name}"
+            self._fields[name] = field
+            below = [part for part in parts.get(number, []) if part != number]
+            # Anonymous fields (`_0`, `_collection0`) are how lists are stored, not what a user names.
+            if below and not field.name.startswith("_"):
+                yield from self._add(fields, parts, below, f"{name}.")
+            if not field.name.startswith("_"):
+                yield name
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self._names
+
+    def find(self, branch: str) -> object | None:
+        return self._fields.get(branch)
+
+    def unusable(self, branch: str) -> str | None:
+        with damage_named(self.path, f"field `{branch}` cannot be read"):
+            form, _ = self._fields[branch].to_akform()
+        return not_numbers(form.contents[0])
+
+    def read(self, branches: Iterable[str], start: int, stop: int) -> Columns:
+        stop = min(stop, self.entries)
+        with damage_named(self.path, range_text(self.name, start, stop)):
+            columns = {
+                name: as_column(self._fields[name].array(entry_start=start, entry_stop=stop)) for name in branches
+            }
+        check_lengths(self, columns, start, stop)
+        return columns
+
+    def chunks(self, branches: Iterable[str], step: int | None = None) -> Iterator[Chunk]:
+        wanted = tuple(branches)
+        step = step or CHUNK_ENTRIES
+        for begin, end in self._reads(step):
+            columns = self.read(wanted, begin, end)
+            for start in range(begin, end, step):
+                stop = min(start + step, end)
+                cut = {name: column[start - begin : stop - begin] for name, column in columns.items()}
+                yield Chunk(start=start, stop=stop, columns=cut)
+
+    def _reads(self, step: int) -> Iterator[tuple[int, int]]:
+        """Ranges of whole clusters, each of about `step` entries or one cluster."""
+        ends = [*self._clusters[1:], self.entries]
+        begin = 0
+        for end, following in pairwise([*ends, self.entries]):
+            if end > begin and (end == self.entries or following - begin > step):
+                yield begin, end
+                begin = end

@@ -1,0 +1,165 @@
+"""From an analysis file to a finished run: scan, plan, open the run's folder, drive, publish the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from gridloom.analysis.load import LoadedAnalysis
+from gridloom.catalogue import Catalogue
+from gridloom.driver.events import Listener, RunStarted
+from gridloom.driver.loop import Driver, StopRequest, Workplace
+from gridloom.driver.runs import LOGS, Runs, open_run, publish_report
+from gridloom.engines.local import LocalEngine, LocalSettings
+from gridloom.environment import Environment
+from gridloom.errors import GridloomError, Problems
+from gridloom.files import digest_json
+from gridloom.journal import lease
+from gridloom.plan import Plan, make_plan
+
+# Imported by workers that wait for the first training, while another one scans and reads.
+PRELOAD = ("gridloom.training.train",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How runs are done here."""
+
+    runs: Runs
+    jobs: int = 0
+    kinds: str = ""
+    preload: tuple[str, ...] = PRELOAD
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An analysis with its files looked at and its tasks planned."""
+
+    loaded: LoadedAnalysis
+    catalogue: Catalogue
+    environment: Environment
+    plan: Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A run whose tasks are all done. `reopened`: there was nothing to do."""
+
+    folder: Path
+    page: Path
+    reopened: bool
+
+
+@dataclass(frozen=True)
+class Session:
+    """One command's work with one pool of workers."""
+
+    settings: Settings
+    engine: LocalEngine
+    stop: StopRequest = field(default_factory=StopRequest)
+
+    def prepare(self, loaded: LoadedAnalysis) -> Prepared:
+        """Scan the files and plan; nothing is written. Raises the scan's errors with their place in the file."""
+        arguments = _arguments(loaded)
+        with placed(loaded):
+            environment = Environment.model_validate(self._ask("environment", arguments))
+            catalogue = Catalogue.model_validate(self._ask("scan", arguments))
+        plan = make_plan(
+            loaded.analysis,
+            catalogue,
+            code=environment.code,
+            environment=environment.kinds,
+            folder=str(loaded.path.parent.resolve()),
+            provenance=_told(loaded, catalogue, environment),
+        )
+        return Prepared(loaded=loaded, catalogue=catalogue, environment=environment, plan=plan)
+
+    def check(self, loaded: LoadedAnalysis) -> JsonValue:
+        """Look into the files: what is read of them. Raises all errors found, with their place in the file."""
+        with placed(loaded):
+            return self._ask("check", _arguments(loaded))
+
+    def _ask(self, operation: str, arguments: dict[str, JsonValue]) -> JsonValue:
+        return self.engine.ask(operation, arguments, stop=lambda: self.stop.times > 0)
+
+    def run(self, loaded: LoadedAnalysis, listener: Listener) -> Finished:
+        """Do what is missing of an analysis. Raises the error that stopped it; running again goes on from there."""
+        analysis = loaded.analysis
+        self.engine.warm_up(cores=analysis.training.threads, workers=analysis.folds)
+        runs = self.settings.runs
+        prepared = self.prepare(loaded)
+        folder = runs.folder(analysis.name, prepared.plan)
+        with runs.store.referring():
+            open_run(folder, loaded, prepared.catalogue, prepared.plan, prepared.environment)
+        return self._drive(prepared, folder, listener)
+
+    def _drive(self, prepared: Prepared, folder: Path, listener: Listener) -> Finished:
+        plan, store = prepared.plan, self.settings.runs.store
+        self.engine.folder = folder / LOGS
+        with lease(folder) as journal:
+            journal.write("started")
+            place = Workplace(store=store, engine=self.engine, journal=journal, listener=listener, stop=self.stop)
+            driver = Driver(plan, place)
+            driver.look()
+            listener(RunStarted(name=folder.name, folder=folder, tasks=len(plan.ids), done=len(driver.done)))
+            reopened = len(driver.done) == len(plan.ids)
+            with placed(prepared.loaded):
+                driver.run()
+            page = publish_report(folder, store, plan)
+        return Finished(folder=folder, page=page, reopened=reopened)
+
+
+@contextmanager
+def session(settings: Settings) -> Iterator[Session]:
+    """A session with its workers, which leave with it."""
+    engine = LocalEngine(LocalSettings(jobs=settings.jobs, kinds=settings.kinds, preload=settings.preload))
+    try:
+        yield Session(settings, engine)
+    finally:
+        engine.close()
+
+
+@contextmanager
+def placed(loaded: LoadedAnalysis) -> Iterator[None]:
+    """Give errors that belong to a key of the analysis file its file:line:column."""
+    try:
+        yield
+    except Problems as problems:
+        raise Problems(place(error, loaded) for error in problems.errors) from problems
+    except GridloomError as error:
+        if not error.key:
+            raise
+        raise place(error, loaded) from error
+
+
+def place(error: GridloomError, loaded: LoadedAnalysis) -> GridloomError:
+    """The same error at its place in the analysis file; the place it named itself stays in its text."""
+    if not error.key:
+        return error
+    what = f"{error.what} ({error.where})" if error.where else error.what
+    return type(error)(what, where=loaded.locate(error.key), fix=error.fix, key=error.key)
+
+
+def _arguments(loaded: LoadedAnalysis) -> dict[str, JsonValue]:
+    analysis: JsonValue = loaded.analysis.model_dump(mode="json", by_alias=True)
+    return {"analysis": analysis, "folder": str(loaded.path.parent.resolve())}
+
+
+def _told(loaded: LoadedAnalysis, catalogue: Catalogue, environment: Environment) -> Mapping[str, JsonValue]:
+    """What the report says of its origin, as far as it is the same wherever the run is done."""
+    return {
+        "versions": dict(environment.versions),
+        "seed": loaded.analysis.training.seed,
+        "inputs": {
+            name: {
+                "files": len(sample.files),
+                "entries": sample.entries,
+                "digest": digest_json([[file.uuid, file.size] for file in sample.files])[:20],
+            }
+            for name, sample in sorted(catalogue.samples.items())
+        },
+    }

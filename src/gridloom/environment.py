@@ -1,0 +1,194 @@
+"""What a result depends on besides its task: library versions, Python, architecture, the user's own code.
+
+Nothing heavy is imported: versions come from the installed packages' metadata, code from its files.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import os
+import platform
+import socket
+import sys
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from gridloom.analysis.models import Analysis
+from gridloom.errors import EnvironmentProblem, UserModelError
+from gridloom.files import digest_bytes, digest_json
+from gridloom.task import Kind
+
+# Distributions whose version can change a result of each kind; alternatives (one of which must be there) by "|".
+_NUMBERS = ("numpy",)
+_TENSORFLOW = ("tensorflow|tensorflow-cpu", "keras")
+DISTRIBUTIONS: dict[Kind, tuple[str, ...]] = {
+    "prepare": (*_NUMBERS, "uproot", "awkward", "vector"),
+    "train": (*_NUMBERS, *_TENSORFLOW),
+    "reference": (*_NUMBERS, "scipy", "scikit-learn"),
+    "evaluate": (*_NUMBERS, "scipy", "scikit-learn", *_TENSORFLOW),
+    "report": (*_NUMBERS, "matplotlib", "mplhep", "jinja2"),
+}
+
+
+class Environment(BaseModel):
+    """Digests of what each kind of task runs in, the digest of the user's code, and what people want to know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kinds: dict[Kind, str]
+    code: str = ""
+    code_files: dict[str, str] = {}
+    versions: dict[str, str] = {}
+    machine: dict[str, str] = {}
+
+
+def describe_environment(analysis: Analysis, folder: Path) -> Environment:
+    """What this process runs in. Raises EnvironmentProblem for a missing library, UserModelError for missing code."""
+    files = code_files(analysis.model.function, folder) if analysis.model.function else {}
+    return Environment(
+        kinds={kind: environment_digest(kind) for kind in DISTRIBUTIONS},
+        code=_digest_code(files),
+        code_files={name: digest_bytes(path.read_bytes()) for name, path in files.items()},
+        versions=versions(),
+        machine=machine(),
+    )
+
+
+def environment_digest(kind: Kind) -> str:
+    """Digest of the versions a kind of task depends on, Python's minor version and the architecture."""
+    return digest_json(
+        {
+            "versions": dict(_version(name) for name in DISTRIBUTIONS[kind]),
+            "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+            "architecture": platform.machine(),
+        }
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything a result can depend on, of Gridloom and of Python."""
+    names = sorted({name for group in DISTRIBUTIONS.values() for name in group})
+    return {
+        "python": platform.python_version(),
+        "gridloom": importlib.metadata.version("gridloom"),
+        **dict(_version(name) for name in names),
+    }
+
+
+def machine() -> dict[str, str]:
+    """What kind of machine this is, for provenance."""
+    return {
+        "host": socket.gethostname(),
+        "system": platform.platform(),
+        "architecture": platform.machine(),
+        "processor": _processor(),
+        "cores": str(available_cores()),
+    }
+
+
+def available_cores() -> int:
+    """Cores this process may use (batch systems and containers give fewer than the machine has)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_variables(cores: int) -> dict[str, str]:
+    """Environment variables that hold numerical libraries to so many threads; read when they are first imported."""
+    names = (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+    )
+    return dict.fromkeys(names, str(cores)) | {"TF_NUM_INTEROP_THREADS": "1"}
+
+
+def code_digest(function: str, folder: Path) -> str:
+    """Digest of the user's code behind `module:function`. Raises UserModelError when the module is not found."""
+    return _digest_code(code_files(function, folder))
+
+
+def code_files(function: str, folder: Path) -> dict[str, Path]:
+    """Source files of the user's module and of all modules beside the analysis file that these import.
+
+    A package counts with all its Python files. The module is found without importing it.
+    """
+    module = function.partition(":")[0]
+    top = module.partition(".")[0]
+    spec = PathFinder.find_spec(top, [str(folder), *sys.path])
+    if spec is None:
+        raise UserModelError(
+            f"there is no module `{top}`",
+            where=str(folder),
+            fix=f"Put {top}.py beside the analysis file, or install it into Gridloom's environment.",
+            key=("model", "function"),
+        )
+    files: dict[str, Path] = {}
+    waiting = [(top, spec)]
+    while waiting:
+        name, found = waiting.pop()
+        new = {key: path for key, path in _sources(name, found).items() if key not in files}
+        files |= new
+        for path in new.values():
+            waiting += [pair for pair in _imported_beside(path, folder) if pair[0] not in files]
+    return dict(sorted(files.items()))
+
+
+def _digest_code(files: dict[str, Path]) -> str:
+    return digest_json({name: digest_bytes(path.read_bytes()) for name, path in files.items()}) if files else ""
+
+
+def _sources(name: str, spec: ModuleSpec) -> dict[str, Path]:
+    """Source files of a top-level module or package, by a name that does not depend on where it lies."""
+    if spec.submodule_search_locations is not None:
+        roots = [Path(location) for location in spec.submodule_search_locations]
+        return {
+            f"{name}/{path.relative_to(root).as_posix()}": path for root in roots for path in sorted(root.rglob("*.py"))
+        }
+    return {name: Path(spec.origin)} if spec.origin and Path(spec.origin).is_file() else {}
+
+
+def _imported_beside(path: Path, folder: Path) -> Iterator[tuple[str, ModuleSpec]]:
+    """Top-level modules beside the analysis file that a source file imports."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        # Not for us to report: importing it in a worker says what is wrong, with the user's own line.
+        return
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [node.module]
+        for name in names:
+            top = name.partition(".")[0]
+            spec = PathFinder.find_spec(top, [str(folder)])
+            if spec is not None:
+                yield top, spec
+
+
+def _version(names: str) -> tuple[str, str]:
+    for name in names.split("|"):
+        try:
+            return name, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    raise EnvironmentProblem(
+        f"{names.replace('|', ' or ')} is not installed",
+        where=sys.prefix,
+        fix="Install Gridloom with its `cpu` extra (or `cuda`), as the README says.",
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()

@@ -1,0 +1,55 @@
+"""Layers that several models share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from gridloom.models.base import ModelInputs, Tensor
+
+Activation = Literal["relu", "gelu", "silu", "selu", "tanh"]
+
+
+def dense_block(
+    x: Tensor,
+    widths: Sequence[int],
+    *,
+    activation: Activation,
+    dropout: float = 0.0,
+    normalization: Literal["none", "batch", "layer"] = "none",
+) -> Tensor:
+    """Dense layers of the given widths, each: linear, normalisation, activation, dropout."""
+    import keras
+
+    for width in widths:
+        x = keras.layers.Dense(width, kernel_initializer="he_normal")(x)
+        if normalization == "batch":
+            x = keras.layers.BatchNormalization()(x)
+        elif normalization == "layer":
+            x = keras.layers.LayerNormalization()(x)
+        x = keras.layers.Activation(activation)(x)
+        if dropout > 0:
+            x = keras.layers.Dropout(dropout)(x)
+    return x
+
+
+def piecewise_linear(inputs: ModelInputs, bins: int) -> Tensor:
+    """The flat features in `bins` quantile bins each (fewer for columns of few values)."""
+    from gridloom.models.layers import PiecewiseLinear
+
+    return PiecewiseLinear(edges=[quantile_edges(column, bins) for column in inputs.quantiles])(inputs.features)
+
+
+def quantile_edges(quantiles: Sequence[float], bins: int) -> list[float]:
+    """Edges of at most `bins` bins of equal content; equal edges are merged, and a constant column gets one bin."""
+    levels = np.linspace(0.0, 1.0, len(quantiles))
+    edges = np.interp(np.linspace(0.0, 1.0, bins + 1), levels, quantiles).astype(np.float32)
+    span = max(float(edges[-1] - edges[0]), 1e-6)
+    kept = [float(edges[0])]
+    for edge in edges[1:]:
+        # Bins far narrower than the column would only amplify rounding.
+        if float(edge) - kept[-1] > 1e-5 * span:
+            kept.append(float(edge))
+    return kept if len(kept) > 1 else [kept[0], kept[0] + 1.0]

@@ -1,0 +1,103 @@
+"""A task: one piece of work as pure data, named by the digest of everything that changes its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from gridloom.files import digest_json
+
+Kind = Literal["prepare", "train", "reference", "evaluate", "report"]
+
+# Raised when a kind of task computes something else from the same parameters: old results are then not reused.
+CONTRACT_VERSIONS: dict[Kind, int] = {"prepare": 1, "train": 1, "reference": 1, "evaluate": 1, "report": 1}
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class InputFile(_Data):
+    """A ROOT file as a task sees it; `uuid` and `size` identify the content, the path only says where it is."""
+
+    path: str
+    uuid: str
+    size: int
+    entries: int
+    friends: tuple[str, ...] = ()
+    friend_uuids: tuple[str, ...] = ()
+
+
+class Resources(_Data):
+    """What a task needs of a machine; not a part of its identity."""
+
+    cores: int = 1
+    memory_mb: int = 2000
+    disk_mb: int = 1000
+    gpus: int = 0
+    wall_seconds: int = 86_400
+
+
+class Task(_Data):
+    """One piece of work: what to do, on which files, after which tasks.
+
+    `parameters` holds all that changes the result and nothing else: usually an `analysis` reduced to the keys that
+    this kind of task depends on, plus a sample or a fold. `folder` is where the user's own modules are found (beside
+    the analysis file); their content is in `code`.
+    """
+
+    kind: Kind
+    label: str
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    files: tuple[InputFile, ...] = ()
+    lost_files: tuple[str, ...] = ()
+    code: str = ""
+    environment: str = ""
+    folder: str = ""
+    resources: Resources = Resources()
+
+    @property
+    def id(self) -> str:
+        """`kind-` and 20 hexadecimal digits; label, folder, paths and resources do not enter."""
+        identity: dict[str, object] = {
+            "kind": self.kind,
+            "version": CONTRACT_VERSIONS[self.kind],
+            "parameters": self.parameters,
+            "inputs": list(self.inputs),
+            "files": [[file.uuid, file.size, list(file.friend_uuids)] for file in self.files],
+            "lost_files": len(self.lost_files),
+            "code": self.code,
+            "environment": self.environment,
+        }
+        return f"{self.kind}-{digest_json(identity)[:20]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a task is: for progress bars and `status`."""
+
+    done: float
+    total: float
+    text: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a worker gives to the function that does a task.
+
+    `output` is this attempt's own empty folder; `scratch` outlives attempts (checkpoints). A long function calls
+    `stop()` at least once a second and, when it is true, saves into `scratch` and raises Interrupted.
+    """
+
+    task: Task
+    inputs: Mapping[str, Path]
+    output: Path
+    scratch: Path
+    stop: Callable[[], bool]
+    progress: Callable[[Progress], None]

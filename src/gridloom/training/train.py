@@ -1,0 +1,344 @@
+"""Train one fold: exact, resumable at any call of the compiled loop, judged on the validation fold each epoch."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from gridloom.analysis.models import Analysis
+from gridloom.analysis.queries import class_names, signal_indices
+from gridloom.data.dataset import Dataset, open_dataset
+from gridloom.data.stream import Stream
+from gridloom.errors import EnvironmentProblem, Interrupted, LossNotFinite
+from gridloom.files import write_json
+from gridloom.models.network import Network, Transforms, build_network, default_model
+from gridloom.task import Context, Progress
+from gridloom.training import checkpoint
+from gridloom.training.feed import Material, as_inputs, feed, standardised, training_material
+from gridloom.training.fold import Fold, chunks, fit_transforms, outputs_of, split_fold
+from gridloom.training.loop import Loop, compile_loop, steps_per_call, uses_xla
+from gridloom.training.losses import LOSSES
+from gridloom.training.optimizers import build_optimizer
+from gridloom.training.tensorboard import EventFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """Where a training stands: all of its state that is not an array."""
+
+    epoch: int = 0
+    call: int = 0
+    loss_sum: float = 0.0
+    events: int = 0
+    history: tuple[dict[str, float], ...] = ()
+    best_epoch: int = -1
+    best_loss: float = float("inf")
+    seconds: float = 0.0
+
+    def as_state(self) -> dict[str, Any]:
+        """For a checkpoint's manifest, which takes no infinity."""
+        best = self.best_loss if np.isfinite(self.best_loss) else None
+        return {**vars(self), "history": list(self.history), "best_loss": best}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Position:
+        best = state["best_loss"]
+        known = {**state, "history": tuple(state["history"]), "best_loss": float("inf") if best is None else best}
+        return cls(**known)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Everything that stays the same during one training."""
+
+    context: Context
+    analysis: Analysis
+    dataset: Dataset
+    fold: Fold
+    material: Material
+    stream: Stream
+    network: Network
+    optimizer: Any
+    loop: Loop
+    loss: str
+    started: float = field(default_factory=time.time)
+
+
+def run(context: Context) -> None:
+    """Do a `train` task: model.keras, model.json, scores.npy, history.json, timing.json, tensorboard/ in the output.
+
+    Raises LossNotFinite (the last good checkpoint stays), Interrupted, DiskFull and what the user's model raises.
+    """
+    analysis = Analysis.model_validate(context.task.parameters["analysis"])
+    number = int(str(context.task.parameters["fold"]))
+    _configure(analysis.training.threads)
+    dataset = open_dataset(analysis, [path for name, path in context.inputs.items() if name.startswith("prepare-")])
+    training, transforms = _set_up(context, analysis, dataset, number)
+    position, best = _resume(training)
+    events = EventFile(context.scratch / "tensorboard", position.history)
+    first_step = None
+    while not _finished(analysis, position):
+        position, stepped = _epoch(training, position, best)
+        first_step = first_step or stepped
+        position, best = _end_of_epoch(training, position, best)
+        events.add(position.history[-1])
+    events.close()
+    _save(training, position, best)
+    _restore(training.network.model.variables, best)
+    _write_outputs(training, transforms, position, first_step)
+
+
+def _configure(threads: int) -> None:
+    """Fix what TensorFlow must know before its first operation; a warm worker has done so already."""
+    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError as error:
+            raise EnvironmentProblem(
+                f"this worker already computes with another number of threads than {threads}", fix="Run again."
+            ) from error
+    tf.config.experimental.enable_op_determinism()
+
+
+def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int) -> tuple[Training, Transforms]:
+    settings = analysis.training
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(settings.seed * 1000 + number)
+    raw = split_fold(analysis, dataset, number)
+    transforms = fit_transforms(analysis, dataset, raw)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings.precision)
+    try:
+        network = build_network(analysis, transforms, outputs_of(analysis, dataset), Path(context.task.folder))
+    finally:
+        keras.config.set_dtype_policy(policy)
+    batch = min(settings.batch, len(raw.train_rows))
+    steps = steps_per_call(network.body, analysis, batch)
+    steps_per_epoch = -(-len(raw.train_rows) // batch)
+    fold = standardised(raw, transforms.target)
+    material = training_material(dataset, fold)
+    stream = Stream(
+        rows=material.rows, batch=batch, steps_per_call=min(steps, steps_per_epoch), seed=(settings.seed, number)
+    )
+    optimizer = build_optimizer(
+        settings.optimizer, settings.schedule, steps_per_epoch=stream.steps_per_epoch, epochs=settings.epochs
+    )
+    loss = _loss_name(analysis, dataset)
+    loop = compile_loop(network.body, optimizer, LOSSES[loss], xla=uses_xla(analysis))
+    training = Training(
+        context=context,
+        analysis=analysis,
+        dataset=dataset,
+        fold=fold,
+        material=material,
+        stream=stream,
+        network=network,
+        optimizer=optimizer,
+        loop=loop,
+        loss=loss,
+    )
+    return training, transforms
+
+
+def _loss_name(analysis: Analysis, dataset: Dataset) -> str:
+    if analysis.target.regression is not None:
+        return "squared_error"
+    return "binary_cross_entropy" if len(dataset.classes) == 2 else "cross_entropy"
+
+
+def _finished(analysis: Analysis, position: Position) -> bool:
+    if position.epoch >= analysis.training.epochs:
+        return True
+    stopping = analysis.training.early_stopping
+    # Between epochs only: inside one, the decision to run it has been taken.
+    return stopping is not None and position.call == 0 and position.epoch - 1 - position.best_epoch >= stopping.patience
+
+
+def _resume(training: Training) -> tuple[Position, checkpoint.Arrays]:
+    found = checkpoint.load(_checkpoints(training))
+    if found is None:
+        return Position(), _arrays(training.network.model.variables)
+    _restore(training.network.model.variables, found.arrays["weights"])
+    _restore(training.optimizer.variables, found.arrays["optimizer"])
+    return Position.from_state(found.state), found.arrays["best"]
+
+
+def _checkpoints(training: Training) -> Path:
+    return training.context.scratch / "checkpoints"
+
+
+def _arrays(variables: list[Any]) -> checkpoint.Arrays:
+    """Copies: what TensorFlow lends may be the memory that the next step writes to."""
+    return tuple(np.asarray(variable).copy() for variable in variables)
+
+
+def _restore(variables: list[Any], arrays: checkpoint.Arrays) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+def _save(training: Training, position: Position, best: checkpoint.Arrays) -> None:
+    checkpoint.save(
+        _checkpoints(training),
+        checkpoint.Checkpoint(
+            arrays={
+                "weights": _arrays(training.network.model.variables),
+                "optimizer": _arrays(training.optimizer.variables),
+                "best": best,
+            },
+            state=position.as_state(),
+        ),
+    )
+
+
+def _epoch(training: Training, position: Position, best: checkpoint.Arrays) -> tuple[Position, float | None]:
+    """The rest of an epoch; also the time of the first step, for those who wait for it."""
+    first_step = None
+    every = training.analysis.training.checkpoint_seconds
+    saved = clock = time.monotonic()
+    for fed in feed(training.material, training.stream, position.epoch, position.call):
+        loss = training.loop.train(fed.inputs, fed.targets, fed.weights, fed.valid, fed.steps)
+        total = float(loss)
+        first_step = first_step or time.time()
+        now = time.monotonic()
+        if not np.isfinite(total):
+            raise _not_finite(training, position, fed.number)
+        position = replace(
+            position,
+            call=fed.number + 1,
+            loss_sum=position.loss_sum + total,
+            events=position.events + fed.events,
+            seconds=position.seconds + now - clock,
+        )
+        clock = now
+        _report(training, position)
+        if training.context.stop():
+            _save(training, position, best)
+            raise Interrupted("stopped on request", where=training.context.task.label, fix="Run again to go on.")
+        if now - saved > every:
+            _save(training, position, best)
+            saved = time.monotonic()
+    return position, first_step
+
+
+def _not_finite(training: Training, position: Position, call: int) -> LossNotFinite:
+    step = position.epoch * training.stream.steps_per_epoch + call * training.stream.steps_per_call
+    last = checkpoint.load(_checkpoints(training))
+    kept = "no checkpoint was written yet" if last is None else f"the checkpoint of epoch {last.state['epoch']} is kept"
+    return LossNotFinite(
+        f"the loss is not a finite number at step {step} (epoch {position.epoch + 1})",
+        where=training.context.task.label,
+        fix=f"Lower training.optimizer.learning_rate, set clip_norm, look for huge weights or features; {kept}.",
+        key=("training", "optimizer"),
+    )
+
+
+def _report(training: Training, position: Position, validation_loss: float | None = None) -> None:
+    epochs = training.analysis.training.epochs
+    values = {"loss": position.loss_sum / max(1, position.events)}
+    if position.history:
+        values["validation_loss"] = position.history[-1]["validation_loss"]
+    if validation_loss is not None:
+        values["validation_loss"] = validation_loss
+    training.context.progress(
+        Progress(
+            done=min(position.epoch + position.call / training.stream.calls_per_epoch, epochs),
+            total=epochs,
+            text=f"epoch {min(position.epoch + 1, epochs)}/{epochs}",
+            values=values,
+        )
+    )
+
+
+def _end_of_epoch(
+    training: Training, position: Position, best: checkpoint.Arrays
+) -> tuple[Position, checkpoint.Arrays]:
+    loss = _validation_loss(training)
+    if not np.isfinite(loss):
+        raise _not_finite(training, position, position.call)
+    record = {
+        "epoch": position.epoch,
+        "loss": position.loss_sum / max(1, position.events),
+        "validation_loss": loss,
+        "learning_rate": float(np.asarray(training.optimizer.learning_rate)),
+    }
+    stopping = training.analysis.training.early_stopping
+    margin = stopping.minimum_improvement if stopping is not None else 0.0
+    if loss < position.best_loss - margin:
+        best = _arrays(training.network.model.variables)
+        position = replace(position, best_loss=loss, best_epoch=position.epoch)
+    position = replace(
+        position, epoch=position.epoch + 1, call=0, loss_sum=0.0, events=0, history=(*position.history, record)
+    )
+    return position, best
+
+
+def _validation_loss(training: Training) -> float:
+    """Weighted mean loss over the validation fold, in float64."""
+    total, events = 0.0, 0
+    for rows in chunks(training.fold.validation_rows):
+        outputs = training.loop.score(as_tensors(training.dataset, rows))
+        losses = LOSSES[training.loss](tf.constant(training.fold.targets[rows]), outputs)
+        total += float(np.sum(np.asarray(losses, dtype=np.float64) * training.fold.weights[rows]))
+        events += len(rows)
+    return total / max(1, events)
+
+
+def as_tensors(dataset: Dataset, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """The network's inputs for some rows, as tensors."""
+    return {name: tf.convert_to_tensor(values) for name, values in as_inputs(dataset.inputs(rows)).items()}
+
+
+def _write_outputs(training: Training, transforms: Transforms, position: Position, first_step: float | None) -> None:
+    output = training.context.output
+    training.network.model.save(output / "model.keras")
+    write_json(output / "model.json", _description(training))
+    write_json(output / "fold.json", {"fold": training.fold.number})
+    write_json(output / "history.json", list(position.history))
+    timing = {"seconds": position.seconds, "first_step": first_step, "best_epoch": position.best_epoch}
+    write_json(output / "timing.json", {**timing, "transforms": transforms.features is not None})
+    shutil.copytree(training.context.scratch / "tensorboard", output / "tensorboard")
+    _write_scores(training)
+
+
+def _description(training: Training) -> dict[str, Any]:
+    analysis = training.analysis
+    regression = analysis.target.regression is not None
+    two = not regression and len(training.dataset.classes) == 2
+    return {
+        "kind": "regression" if regression else "classification",
+        "model": analysis.model.function or default_model(analysis),
+        "parameters": training.network.model.count_params(),
+        "classes": list(class_names(analysis)),
+        "positive": signal_indices(analysis)[0] if two else None,
+        "xla": uses_xla(analysis),
+        "steps_per_call": training.stream.steps_per_call,
+        "user_module": None if analysis.model.function is None else analysis.model.function.partition(":")[0],
+    }
+
+
+def _write_scores(training: Training) -> None:
+    """(N, C) float32: what this fold's model says of every event of the dataset."""
+    from gridloom.training.predict import Predictor
+
+    predictor = Predictor.from_model(training.network.model, _description(training))
+    count = len(training.dataset.label)
+    columns = predictor.columns
+    scores = np.lib.format.open_memmap(
+        training.context.output / "scores.npy", mode="w+", dtype=np.float32, shape=(count, columns)
+    )
+    for rows in chunks(np.arange(count)):
+        scores[rows[0] : rows[-1] + 1] = predictor(training.dataset.inputs(rows))
+        if training.context.stop():
+            raise Interrupted("stopped on request", where=training.context.task.label, fix="Run again to go on.")
+    scores.flush()

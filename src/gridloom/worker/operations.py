@@ -1,0 +1,71 @@
+"""What a worker answers at once: questions that need heavy libraries but make no result."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pydantic import JsonValue, TypeAdapter
+
+from gridloom.analysis.models import Analysis
+from gridloom.environment import describe_environment
+from gridloom.errors import Problems
+
+Arguments = Mapping[str, JsonValue]
+Operation = Callable[[Arguments], JsonValue]
+
+OPERATIONS: dict[str, str] = {
+    "scan": "gridloom.worker.operations:scan",
+    "check": "gridloom.worker.operations:check",
+    "describe": "gridloom.worker.operations:describe",
+    "environment": "gridloom.worker.operations:environment",
+}
+
+
+def load_operation(reference: str) -> Operation:
+    module, _, name = reference.partition(":")
+    operation: Operation = getattr(importlib.import_module(module), name)
+    return operation
+
+
+def scan(arguments: Arguments) -> JsonValue:
+    """The catalogue of an analysis' files."""
+    from gridloom.data.scan import scan as scan_files
+
+    analysis, folder = _analysis(arguments)
+    return scan_files(analysis, folder).model_dump(mode="json")
+
+
+def environment(arguments: Arguments) -> JsonValue:
+    """What results made here depend on."""
+    analysis, folder = _analysis(arguments)
+    return describe_environment(analysis, folder).model_dump(mode="json")
+
+
+def _analysis(arguments: Arguments) -> tuple[Analysis, Path]:
+    return Analysis.model_validate(arguments["analysis"]), Path(str(arguments["folder"]))
+
+
+def check(arguments: Arguments) -> JsonValue:
+    """What an analysis reads of its files. Raises every error of the files at once."""
+    from gridloom.data.check import check as check_files
+
+    analysis, folder = _analysis(arguments)
+    errors = check_files(analysis, folder)
+    if errors:
+        raise Problems(errors)
+    return None
+
+
+def describe(arguments: Arguments) -> JsonValue:
+    """Trees and branches of some ROOT files, as `gridloom.analysis.write` takes them."""
+    from gridloom.analysis.write import FileInfo
+    from gridloom.worker.describe import describe_files
+
+    paths = arguments["files"]
+    if not isinstance(paths, list):
+        raise TypeError(paths)
+    found = describe_files([str(path) for path in paths])
+    answer: JsonValue = TypeAdapter(list[FileInfo]).dump_python(found, mode="json")
+    return answer

@@ -1,0 +1,109 @@
+"""What results depend on: versions per kind, and the user's code wherever it is imported from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from pathlib import Path
+
+import pytest
+
+from gridloom import environment
+from gridloom.analysis.models import Analysis
+from gridloom.environment import (
+    available_cores,
+    code_digest,
+    code_files,
+    describe_environment,
+    environment_digest,
+    machine,
+    thread_variables,
+    versions,
+)
+from gridloom.errors import EnvironmentProblem, UserModelError
+
+ANALYSIS = Analysis.model_validate(
+    {
+        "gridloom": 1,
+        "name": "a",
+        "samples": {"s": {"files": "a.root", "class": "s", "weight": 1}},
+        "features": ["x"],
+        "target": {"signal": "s"},
+    }
+)
+
+
+def test_shards_do_not_depend_on_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {kind: environment_digest(kind) for kind in environment.DISTRIBUTIONS}
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0" if "keras" in name else real(name))
+    changed = {kind for kind, digest in before.items() if environment_digest(kind) != digest}
+    assert changed == {"train", "evaluate"}
+
+
+def test_the_environment_is_described_without_heavy_imports(tmp_path: Path) -> None:
+    found = describe_environment(ANALYSIS, tmp_path)
+    assert (found.code, found.code_files) == ("", {})
+    assert set(found.kinds) == set(environment.DISTRIBUTIONS)
+    assert found.versions["python"] == versions()["python"]
+    assert found.machine == machine()
+    assert available_cores() >= 1
+    assert set(thread_variables(3).values()) == {"3", "1"}
+
+
+def test_a_missing_library_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(environment.DISTRIBUTIONS, "report", ("no-such|nor-such",))
+    with pytest.raises(EnvironmentProblem, match="no-such or nor-such is not installed"):
+        environment_digest("report")
+
+
+def test_the_users_module_and_what_it_imports_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import os\nfrom layers import block\nimport helpers.deep as deep\n")
+    (tmp_path / "layers.py").write_text("import mine\nblock = 1\n")
+    (tmp_path / "helpers").mkdir()
+    (tmp_path / "helpers" / "__init__.py").write_text("")
+    (tmp_path / "helpers" / "deep.py").write_text("from . import other\n")
+    (tmp_path / "unused.py").write_text("")
+    assert list(code_files("mine:build", tmp_path)) == ["helpers/__init__.py", "helpers/deep.py", "layers", "mine"]
+    before = code_digest("mine:build", tmp_path)
+    (tmp_path / "unused.py").write_text("x = 1\n")
+    assert code_digest("mine:build", tmp_path) == before
+    (tmp_path / "helpers" / "deep.py").write_text("x = 1\n")
+    assert code_digest("mine:build", tmp_path) != before
+    moved = tmp_path.with_name("moved")
+    tmp_path.rename(moved)
+    again = code_digest("mine:build", moved)
+    (moved / "unused.py").unlink()
+    assert code_digest("mine:build", moved) == again
+
+
+def test_a_module_that_cannot_be_parsed_still_has_a_digest(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def (:\n")
+    assert list(code_files("mine:build", tmp_path)) == ["mine"]
+
+
+def test_an_installed_module_is_found(tmp_path: Path) -> None:
+    assert "gridloom/task.py" in code_files("gridloom.task:Task", tmp_path)
+
+
+def test_a_missing_module_is_the_users_error(tmp_path: Path) -> None:
+    analysis = ANALYSIS.model_copy(
+        update={"model": ANALYSIS.model.model_copy(update={"function": "no_such_module:build"})}
+    )
+    with pytest.raises(UserModelError, match="no_such_module") as caught:
+        describe_environment(analysis, tmp_path)
+    assert caught.value.key == ("model", "function")
+    assert "no_such_module" not in sys.modules
+
+
+def test_finding_code_imports_nothing(tmp_path: Path) -> None:
+    (tmp_path / "explosive.py").write_text("raise SystemExit\n")
+    assert list(code_files("explosive:build", tmp_path)) == ["explosive"]
+
+
+def test_a_machine_without_cpuinfo(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(path: Path) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert isinstance(machine()["processor"], str)

@@ -1,0 +1,79 @@
+"""Whole runs through the command line, as a user starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import uproot
+
+Columns = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished `gridloom run`."""
+
+    folder: Path
+    store: Path
+    output: str
+
+    def results(self, kind: str) -> list[Path]:
+        """Results of this run's tasks of a kind, in the order of the plan."""
+        manifest = json.loads((self.folder / "run.json").read_text())
+        names = [task if isinstance(task, str) else task["id"] for task in manifest["tasks"]]
+        return [self.store / name for name in names if name.startswith(f"{kind}-")]
+
+    def evaluation(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.results("evaluate")[0] / "evaluation.json").read_text())
+        return found
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """`gridloom ...` in the Python of the tests."""
+    return [sys.executable, "-m", "gridloom", *map(str, arguments)]
+
+
+def write_ntuple(path: Path, columns: Columns, tree: str = "Events") -> None:
+    """Write one flat TTree."""
+    with uproot.recreate(path) as file:
+        file.mktree(tree, {name: values.dtype for name, values in columns.items()})
+        file[tree].extend(dict(columns))
+
+
+def write_analysis(path: Path, content: Mapping[str, Any]) -> Path:
+    """JSON is YAML."""
+    path.write_text(json.dumps(content, indent=1))
+    return path
+
+
+def run_analysis(analysis: Path, runs: Path, *options: str) -> Run:
+    """Run an analysis file to its end and return where things are."""
+    done = subprocess.run(
+        command("run", analysis, "--runs", runs, *options),
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    folders = sorted((path for path in runs.iterdir() if (path / "run.json").exists()), key=os.path.getmtime)
+    return Run(folder=folders[-1], store=runs / ".store", output=done.stdout + done.stderr)
+
+
+def ids(count: int, first: int = 0) -> dict[str, npt.NDArray[Any]]:
+    """Columns of an event id."""
+    return {
+        "run": np.ones(count, np.uint32),
+        "luminosityBlock": np.ones(count, np.uint32),
+        "event": np.arange(first, first + count, dtype=np.uint64),
+    }
