@@ -5,7 +5,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 DEMO := examples/tth
-DEMO_EVENTS ?= 60000
+DEMO_EVENTS ?= 78000
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -47,7 +47,8 @@ bench: $(LOCKED) ## Throughput and start-up beside their limit and their peers
 
 docs: $(LOCKED) ## Regenerate the schema and the reference of the analysis file
 	$(BIN)/python -m gridloom.analysis.schema
-	$(BIN)/python -m gridloom.analysis.reference
+	$(BIN)/python -m gridloom.analysis.reference docs/reference/analysis-file.md
+	$(BIN)/python -m gridloom.expressions.reference
 
 lock: $(LOCKED) ## Renew the locked versions
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \

@@ -89,7 +89,7 @@ def test_a_first_run_from_new_to_clean(home: Path) -> None:
 
     second = gridloom(home, "run", "mine.yaml", *KINDS)
     assert second.returncode == 0
-    assert second.stdout.startswith("Nothing to do: runs/mine-")
+    assert second.stdout.startswith("Nothing to do: runs/mine-"), second.stdout + second.stderr
     assert report in second.stdout
     assert "14 done" in gridloom(home, "plan", "mine.yaml").stdout
 

@@ -274,7 +274,7 @@ class Optimizer(Part):
     """The optimiser and its learning rate."""
 
     name: Literal["adam", "adamw", "sgd"] = Field(default="adam", description="Keras optimiser.")
-    learning_rate: Number = Field(default=1e-3, gt=0, description="Learning rate at the start (after warm-up).")
+    learning_rate: Number = Field(default=2e-3, gt=0, description="Learning rate at the start (after warm-up).")
     weight_decay: Number = Field(default=0.0, ge=0, description="Decoupled weight decay (`adamw`, `sgd`).")
     momentum: Number = Field(default=0.9, ge=0, lt=1, description="Momentum (`sgd`).")
     clip_norm: Number | None = Field(default=None, gt=0, description="Clip the global norm of the gradient.")
@@ -283,7 +283,7 @@ class Optimizer(Part):
 class Schedule(Part):
     """The learning rate over the training."""
 
-    name: Literal["constant", "cosine", "exponential"] = Field(default="constant", description="Shape of the schedule.")
+    name: Literal["constant", "cosine", "exponential"] = Field(default="cosine", description="Shape of the schedule.")
     warmup_epochs: Number = Field(default=0.0, ge=0, description="Linear rise from zero at the start.")
     final_fraction: Number = Field(
         default=0.01, gt=0, le=1, description="Learning rate at the end over that at the start."

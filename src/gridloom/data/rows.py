@@ -39,7 +39,8 @@ class Block:
 
 def gather(values: npt.NDArray[Any], rows: Rows) -> npt.NDArray[Any]:
     """`values[rows]` for rows known to be inside; with mode="raise" NumPy would copy through a buffer."""
-    return np.take(values, rows, axis=0, mode="clip")
+    gathered: npt.NDArray[Any] = np.take(values, rows, axis=0, mode="clip")
+    return gathered
 
 
 def bytes_of(dataset: Dataset, count: int) -> int:
@@ -47,7 +48,7 @@ def bytes_of(dataset: Dataset, count: int) -> int:
     per_row = dataset.shards[0].features.shape[1]
     for content in dataset.shards[0].collections.values():
         per_row += content.shape[1] * (content.shape[2] + 1)
-    return 4 * per_row * count
+    return int(4 * per_row * count)
 
 
 def read_block(dataset: Dataset, rows: Rows) -> Block:

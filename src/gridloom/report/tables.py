@@ -21,6 +21,7 @@ class Table:
     note: str = ""
     names: int = 1
     strong: tuple[int, ...] = ()
+    wide: bool = False
 
 
 def separation(evaluation: Evaluation) -> list[Table]:
@@ -205,7 +206,13 @@ def yields(evaluation: Evaluation) -> list[Table]:
         "Scale: factor on each event's weight (luminosity, cross section, corrections for lost files)."
     )
     table = Table(
-        title="Yields", columns=columns, rows=tuple(rows), note=note, names=2, strong=tuple(range(strong, len(rows)))
+        title="Yields",
+        columns=columns,
+        rows=tuple(rows),
+        note=note,
+        names=2,
+        strong=tuple(range(strong, len(rows))),
+        wide=True,
     )
     return [table] if rows else []
 
@@ -243,4 +250,12 @@ def regression(evaluation: Evaluation) -> list[Table]:
     if result.reference is not None:
         rows.append(_scores("Boosted trees", result.reference))
     columns = ("", "Resolution", "Bias", "RMSE", "Mean |residual|", "R²")
-    return [Table(title="Residuals", columns=columns, rows=tuple(rows), note="In units of the target; 68 % intervals.")]
+    return [
+        Table(
+            title="Residuals",
+            columns=columns,
+            rows=tuple(rows),
+            note="In units of the target; 68 % intervals.",
+            wide=True,
+        )
+    ]

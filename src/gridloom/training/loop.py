@@ -78,7 +78,9 @@ def compile_loop(network: Any, optimizer: Any, loss: PerEvent, *, xla: bool) -> 
         start = (tf.constant(0), tf.constant(0.0))
         return tf.while_loop(lambda index, _: index < steps, body, start, parallel_iterations=1)[1]
 
-    @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
+    shapes = {tensor.name: tf.TensorSpec((None, *tensor.shape[1:]), tf.float32) for tensor in network.inputs}
+
+    @tf.function(autograph=False, input_signature=[shapes])  # type: ignore[untyped-decorator]
     def score(inputs: Mapping[str, Any]) -> Any:
         return network(inputs, training=False)
 

@@ -19,6 +19,11 @@ from gridloom.models.user import load_module
 from gridloom.training.feed import as_inputs
 
 
+def signature(model: Any) -> dict[str, Any]:
+    """Inputs of a network for any number of events, so that it is traced once."""
+    return {tensor.name: tf.TensorSpec((None, *tensor.shape[1:]), tf.float32) for tensor in model.inputs}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
     """Scores of one fold's model: (n, C) float32, one column per class, or (n, 1) for a regression."""
@@ -31,7 +36,7 @@ class Predictor:
     def from_model(cls, model: Any, description: Mapping[str, Any]) -> Predictor:
         """From a Keras model and what model.json says of it."""
 
-        @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
+        @tf.function(autograph=False, input_signature=[signature(model)])  # type: ignore[untyped-decorator]
         def apply(inputs: Mapping[str, Any]) -> Any:
             return model(inputs, training=False)
 

@@ -18,6 +18,7 @@ from gridloom.analysis.models import Analysis
 from gridloom.analysis.queries import class_names, signal_indices
 from gridloom.data.dataset import Dataset, open_dataset
 from gridloom.data.stream import Stream
+from gridloom.data.weights import check_dataset
 from gridloom.errors import EnvironmentProblem, Interrupted, LossNotFinite
 from gridloom.files import write_json
 from gridloom.models.network import Network, Transforms, build_network, default_model
@@ -82,6 +83,7 @@ def run(context: Context) -> None:
     number = int(str(context.task.parameters["fold"]))
     _configure(analysis.training.threads)
     dataset = open_dataset(analysis, [path for name, path in context.inputs.items() if name.startswith("prepare-")])
+    check_dataset(analysis, dataset)
     training, transforms = _set_up(context, analysis, dataset, number)
     position, best = _resume(training)
     events = EventFile(context.scratch / "tensorboard", position.history)

@@ -1,0 +1,5 @@
+"""`python -m gridloom` is the command `gridloom`."""
+
+from gridloom.cli.main import main
+
+main()
