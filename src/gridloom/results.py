@@ -173,6 +173,9 @@ class Store:
             yield None
             return
         attempt = self.attempt(task_id, token)
+        # Whoever made these was killed: the lock says that nobody else is on the task.
+        for left in self.root.glob(f"{task_id}.attempt-*"):
+            shutil.rmtree(left)
         try:
             with full_disk_named(self.root):
                 attempt.mkdir()

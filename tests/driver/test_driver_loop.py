@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pytest
 from gridloom.assignment import Assignment
 from gridloom.driver.events import Event, ResultDamaged, Stopping, TaskChanged
 from gridloom.driver.loop import GRACE_POLLS, Driver, StopRequest, Workplace
-from gridloom.engines.base import Capabilities, Engine, EngineUnavailable, JobStatus, State
+from gridloom.engines.base import Engine, JobStatus, State
 from gridloom.engines.local import LocalEngine, LocalSettings
 from gridloom.errors import EmptyClass, GridloomError, Interrupted, Problems, TaskFailed
 from gridloom.journal import JOURNAL, History, history, lease, read_journal
@@ -26,6 +26,7 @@ from gridloom.plan import Plan
 from gridloom.results import Store
 from gridloom.task import Kind, Task
 from gridloom.testing.engine import KINDS
+from gridloom.testing.pool import ToyPool
 from gridloom.worker.tasks import Hooks, perform
 
 TINY = dict.fromkeys(("prepare", "train", "evaluate", "report"), "gridloom.testing.kinds:run")
@@ -280,65 +281,16 @@ def is_alive(pid: int) -> bool:
 
 
 # --- an engine that outlives its drivers, in this process -----------------------------------------------------------
-@dataclass
-class Pool:
-    """A toy batch system: jobs wait until `work` is called; it may be away or forget."""
+def done_here(job: Assignment) -> None:
+    perform(job, Hooks(stop=lambda: False, progress=lambda progress: None), kinds=TINY)
 
-    jobs: dict[str, Assignment] = field(default_factory=dict)
-    states: dict[str, JobStatus] = field(default_factory=dict)
-    away: Iterator[bool] = field(default_factory=lambda: itertools.repeat(False))
-    patience: int = 0
-    submitted: int = 0
-    capabilities: Capabilities = field(
-        default_factory=lambda: Capabilities(
-            shared_file_system=True,
-            file_transfer=False,
-            arrays=False,
-            gpus=False,
-            containers=False,
-            checkpoint_transfer=False,
-        )
-    )
 
-    def render(self, jobs: Sequence[Assignment]) -> Mapping[str, bytes]:
-        return {}
-
-    def submit(self, jobs: Sequence[Assignment]) -> tuple[str, ...]:
-        if next(self.away):
-            raise EngineUnavailable("nobody there")
-        ids = tuple(str(len(self.jobs) + number) for number in range(len(jobs)))
-        self.jobs |= dict(zip(ids, jobs, strict=True))
-        self.states |= {job_id: JobStatus(state=State.PENDING) for job_id in ids}
-        self.submitted += len(jobs)
-        return ids
-
-    def find(self, token: str) -> str | None:
-        return next((job_id for job_id, job in self.jobs.items() if job.token == token), None)
-
-    def poll(self, ids: Sequence[str]) -> Mapping[str, JobStatus]:
-        if next(self.away):
-            raise EngineUnavailable("nobody there")
-        return {job_id: self.states.get(job_id, JobStatus(state=State.UNKNOWN)) for job_id in ids}
-
-    def wait(self, seconds: float) -> None:
-        if self.patience:
-            self.patience -= 1
-            return
-        for job_id, job in self.jobs.items():
-            if job_id in self.states and self.states[job_id].state is State.PENDING:
-                perform(job, Hooks(stop=lambda: False, progress=lambda progress: None), kinds=TINY)
-                self.states[job_id] = JobStatus(state=State.DONE, exit_code=0)
-
-    def cancel(self, ids: Sequence[str], *, at_once: bool = False) -> None:
-        self.states |= {job_id: JobStatus(state=State.CANCELLED) for job_id in ids}
-
-    def collect(self, ids: Sequence[str]) -> None: ...
-
-    def close(self) -> None: ...
+def make_pool(*away: bool, patience: int = 0) -> ToyPool:
+    return ToyPool(work=done_here, away=itertools.chain(away, itertools.repeat(False)), patience=patience)
 
 
 def test_an_engine_that_is_away_loses_no_job(house: House) -> None:
-    pool = Pool(away=itertools.chain([True, False, True, True], itertools.repeat(False)))
+    pool = make_pool(True, False, True, True)
     house.drive(chain("write", "write"), pool)
     assert pool.submitted == 2
     assert house.states("task 0") == ["done"]
@@ -346,7 +298,7 @@ def test_an_engine_that_is_away_loses_no_job(house: House) -> None:
 
 def test_a_job_of_a_former_driver_is_adopted_not_submitted_again(house: House) -> None:
     plan = chain("write")
-    pool = Pool()
+    pool = make_pool()
     first = Assignment(task=plan.tasks[0], token="former", store=str(house.store.root))
     with lease(house.folder) as journal:
         journal.write("started")
@@ -360,7 +312,7 @@ def test_a_job_of_a_former_driver_is_adopted_not_submitted_again(house: House) -
 
 
 def test_a_vanished_job_counts_as_lost_after_a_while(house: House) -> None:
-    pool = Pool(patience=GRACE_POLLS + 5)
+    pool = make_pool(patience=GRACE_POLLS + 5)
     forgotten = False
 
     def forget(event: Event) -> None:
@@ -383,7 +335,7 @@ def test_a_vanished_job_counts_as_lost_after_a_while(house: House) -> None:
 
 
 def test_done_without_a_result_is_no_success(house: House) -> None:
-    pool = Pool(patience=1)
+    pool = make_pool(patience=1)
     real = pool.poll
 
     def poll(ids: Sequence[str]) -> Mapping[str, JobStatus]:
@@ -397,7 +349,7 @@ def test_done_without_a_result_is_no_success(house: House) -> None:
 
 
 def test_an_engine_that_only_says_failed(house: House) -> None:
-    pool = Pool(patience=1)
+    pool = make_pool(patience=1)
     pool.poll = lambda ids: {  # type: ignore[method-assign]
         job_id: JobStatus(state=State.FAILED, reason="exit code 7", exit_code=7) for job_id in ids
     }

@@ -72,6 +72,13 @@ def test_an_attempt_that_fails_leaves_only_its_scratch(store: Store) -> None:
     assert [path.name for path in store.entries()] == [TASK]
 
 
+def test_what_a_killed_attempt_left_is_removed_by_the_next(store: Store) -> None:
+    store.attempt(TASK, "dead").mkdir(parents=True)
+    (store.attempt(TASK, "dead") / "half.npy").write_text("half")
+    make(store)
+    assert [path.name for path in store.entries()] == [TASK]
+
+
 def test_a_task_with_a_result_is_not_done_again(store: Store) -> None:
     make(store)
     with store.work(TASK, "bb", never) as attempt:

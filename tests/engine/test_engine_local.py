@@ -207,8 +207,11 @@ def test_operations_answer_or_raise(engine: LocalEngine, tmp_path: Path) -> None
     assert isinstance(answer, dict)
     assert isinstance(answer["kinds"], dict)
     assert set(answer["kinds"]) == set(TINY)
-    with pytest.raises(TaskFailed, match="KeyError"):
+    with pytest.raises(TaskFailed, match="KeyError") as unforeseen:
         engine.ask("no such operation", {})
+    log = Path(unforeseen.value.where)
+    assert "Traceback" in log.read_text()
+    log.unlink()
 
 
 def test_a_kind_that_cannot_be_imported_says_what_is_missing(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from gridloom.cli.console import output, shown_path
 from gridloom.cli.options import RUNS, RunName, RunsFolder
-from gridloom.driver.runs import Runs
+from gridloom.driver.runs import Run, Runs
 from gridloom.errors import DamagedResult, NotFound
+from gridloom.results import Store
 
 if TYPE_CHECKING:
     from gridloom.physics.results import Evaluation
@@ -29,27 +30,31 @@ def _read(path: Path) -> Evaluation:
         ) from error
 
 
+def show_result(run: Run, store: Store) -> None:
+    """The verdict and the main figures of a finished run, and where its page is."""
+    # Imported here: the other commands need not wait for it.
+    from gridloom.report.summary import summary
+
+    evaluate = next(task.id for task in run.manifest.tasks if task.kind == "evaluate")
+    console = output()
+    console.print(summary(_read(store.folder(evaluate) / "evaluation.json")), soft_wrap=False)
+    console.print(f"\nReport: {shown_path(run.page)}", markup=False)
+
+
 def report(
     run: RunName = None,
     runs: RunsFolder = RUNS,
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Show the result of a run, and where its report is."""
-    # Imported here: the other commands need not wait for it.
-    from gridloom.report.summary import summary
-
     known = Runs(runs)
     found = known.find(run)
-    evaluate = next(task.id for task in found.manifest.tasks if task.kind == "evaluate")
-    result = known.store.find(evaluate)
-    if result is None or not found.page.is_file():
+    if not found.page.is_file():
         raise NotFound(
             "the run has no report yet",
             where=str(found.folder),
             fix=f"`gridloom run {found.manifest.analysis_file}` goes on with it.",
         )
-    console = output()
-    console.print(summary(_read(known.store.folder(evaluate) / "evaluation.json")), soft_wrap=False)
-    console.print(f"\nReport: {shown_path(found.page)}", markup=False)
+    show_result(found, known.store)
     if show:
         webbrowser.open(found.page.resolve().as_uri())

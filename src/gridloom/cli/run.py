@@ -10,8 +10,10 @@ from gridloom.analysis.load import load_analysis
 from gridloom.cli.console import note, output, shown_path
 from gridloom.cli.options import RUNS, AnalysisFile, Jobs, Kinds, RunsFolder, settings
 from gridloom.cli.progress import progress
+from gridloom.cli.report import show_result
 from gridloom.driver.loop import StopRequest
-from gridloom.driver.session import Finished, session
+from gridloom.driver.runs import read_run
+from gridloom.driver.session import session
 
 
 def run(analysis_file: AnalysisFile, jobs: Jobs = 0, runs: RunsFolder = RUNS, kinds: Kinds = "") -> None:
@@ -19,15 +21,13 @@ def run(analysis_file: AnalysisFile, jobs: Jobs = 0, runs: RunsFolder = RUNS, ki
     loaded = load_analysis(analysis_file)
     with session(settings(runs, jobs, kinds)) as here, progress() as listener, _stopping(here.stop):
         finished = here.run(loaded, listener)
-    _show(finished)
-
-
-def _show(finished: Finished) -> None:
-    console = output()
     if finished.reopened:
-        console.print(f"Nothing to do: {shown_path(finished.folder)} is finished.", markup=False)
-    console.print(f"Report: {shown_path(finished.page)}", markup=False)
-    console.print("Summary: gridloom report", markup=False)
+        output().print(f"Nothing to do: {shown_path(finished.folder)} is finished.\n", markup=False)
+    if kinds:
+        # Other kinds of tasks make other results: all that is known is where they are.
+        output().print(f"Report: {shown_path(finished.page)}", markup=False)
+    else:
+        show_result(read_run(finished.folder), here.settings.runs.store)
 
 
 @contextmanager

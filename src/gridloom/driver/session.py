@@ -14,6 +14,7 @@ from gridloom.catalogue import Catalogue
 from gridloom.driver.events import Listener, RunStarted
 from gridloom.driver.loop import Driver, StopRequest, Workplace
 from gridloom.driver.runs import LOGS, Runs, open_run, publish_report
+from gridloom.engines import ENGINES
 from gridloom.engines.local import LocalEngine, LocalSettings
 from gridloom.environment import Environment
 from gridloom.errors import GridloomError, Problems
@@ -116,7 +117,7 @@ class Session:
 @contextmanager
 def session(settings: Settings) -> Iterator[Session]:
     """A session with its workers, which leave with it."""
-    engine = LocalEngine(LocalSettings(jobs=settings.jobs, kinds=settings.kinds, preload=settings.preload))
+    engine = ENGINES["local"](LocalSettings(jobs=settings.jobs, kinds=settings.kinds, preload=settings.preload))
     try:
         yield Session(settings, engine)
     finally:

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from gridloom.engines.local import LocalEngine
 
-from gridloom.engines.base import Engine
-from gridloom.engines.local import LocalEngine, LocalSettings
+ENGINES = {"local": LocalEngine}
 
-
-def _local(folder: Path, jobs: int) -> Engine:
-    return LocalEngine(LocalSettings(jobs=jobs), folder)
-
-
-ENGINES: dict[str, Callable[[Path, int], Engine]] = {"local": _local}
-
-__all__ = ["ENGINES", "Engine"]
+__all__ = ["ENGINES", "LocalEngine"]

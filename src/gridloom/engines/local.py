@@ -103,6 +103,8 @@ class LocalEngine:
 
     def close(self) -> None:
         for worker in self._workers:
+            if worker.busy and not worker.token:
+                worker.kill()  # importing or answering: there is nothing to save
             worker.close()
         for worker in self._workers:
             worker.finish(self.settings.grace + 5)

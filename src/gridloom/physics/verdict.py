@@ -87,7 +87,7 @@ def overtraining(found: Discrimination, distribution: ScoreDistribution) -> Chec
     # The smallest of several p-values, corrected for having looked at several.
     smallest = min(1.0, min((min(test.ks_p, test.chi2_p) for test in tests), default=1.0) * 2 * max(1, len(tests)))
     real = gap.low > 0 or smallest < 0.01
-    status: Status = "bad" if real and gap.value > 0.05 else "warn" if real and gap.value > 0.01 else "good"
+    status: Status = "bad" if real and gap.value > 0.1 else "warn" if real and gap.value > 0.01 else "good"
     text = f"AUC on events of the training minus AUC on unseen events: {_plus_minus(gap)}; "
     text += f"smallest p-value of the comparisons of their scores, corrected for their number: {smallest:.2g}. "
     text += {
