@@ -5,10 +5,12 @@
 Every round measures each way for a moment, one after the other, so that a noisy machine disturbs all alike; the
 ratios are medians over rounds. Rates are thousand events per second of CPU time of this process, one compute thread.
 
-* `limit`: the compiled loop in plain TensorFlow (hand-written Adam, no Keras), on batches that already lie in memory
-  as tensors: no reading, no shuffling. The better one of with and without XLA.
+* `bound`: the compiled loop in plain TensorFlow (hand-written Adam, no Keras) over and over on the same few batches:
+  arithmetic alone, nothing read, nothing shuffled. No training can reach it.
+* `limit`: the same loop training for real on data that lie in memory, a new full permutation every epoch. Two ways to
+  gather, inside the compiled loop or before it; the better one of each round counts.
 * `gridloom`: the loop and the feed of `gridloom run` on shards prepared from a ROOT file: every epoch a new full
-  permutation, gathered while the loop computes.
+  permutation.
 * `pandas.fit`: uproot -> pandas -> Keras' `fit` on arrays.
 * `generator.fit`: uproot.iterate -> tf.data.from_generator -> `fit`.
 """
@@ -22,6 +24,7 @@ import platform
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -142,33 +145,26 @@ def spend(calls: Iterator[int], seconds: float) -> int:
     return events
 
 
-def limit_way(features: int, hidden: tuple[int, ...], *, xla: bool) -> Way:
-    """The same arithmetic without Keras, without reading, without shuffling."""
+def plain_step(features: int, hidden: tuple[int, ...]) -> Callable[[Any, Any, Any], Any]:
+    """One step of Adam on one batch, without Keras: (x, y, weights) -> loss."""
     sizes = [features, *hidden, 1]
     random = tf.random.Generator.from_seed(1)
     variables = []
     for fan_in, fan_out in pairwise(sizes):
-        variables += [
-            tf.Variable(random.normal((fan_in, fan_out)) * (2 / fan_in) ** 0.5),
-            tf.Variable(tf.zeros(fan_out)),
-        ]
+        start = random.normal((fan_in, fan_out)) * (2 / fan_in) ** 0.5
+        variables += [tf.Variable(start), tf.Variable(tf.zeros(fan_out))]
     first = [tf.Variable(tf.zeros_like(variable)) for variable in variables]
     second = [tf.Variable(tf.zeros_like(variable)) for variable in variables]
     time_step = tf.Variable(0.0)
-    steps = 64 if len(hidden) < 4 else 8
-    x = random.normal((steps, BATCH, features))
-    y = tf.cast(random.uniform((steps, BATCH)) > 0.5, tf.float32)
-    weights = tf.ones((steps, BATCH))
 
-    def step(index: Any) -> Any:
+    def step(x: Any, y: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
-            hidden_values = x[index]
             for layer in range(0, len(variables), 2):
-                hidden_values = hidden_values @ variables[layer] + variables[layer + 1]
+                x = x @ variables[layer] + variables[layer + 1]
                 if layer < len(variables) - 2:
-                    hidden_values = tf.nn.relu(hidden_values)
-            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=y[index], logits=hidden_values[:, 0])
-            loss = tf.reduce_mean(weights[index] * losses)
+                    x = tf.nn.relu(x)
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=x[:, 0])
+            loss = tf.reduce_mean(weights * losses)
         gradients = tape.gradient(loss, variables)
         time_step.assign_add(1.0)
         rate = 1e-3 * tf.sqrt(1 - 0.999**time_step) / (1 - 0.9**time_step)
@@ -178,19 +174,96 @@ def limit_way(features: int, hidden: tuple[int, ...], *, xla: bool) -> Way:
             variable.assign_sub(rate * mean / (tf.sqrt(square) + 1e-7))
         return loss
 
+    return step
+
+
+def plain_loop(features: int, hidden: tuple[int, ...], steps: int, *, xla: bool) -> Callable[..., Any]:
+    """`train(x, y, weights)` over the leading axis of the arrays."""
+    step = plain_step(features, hidden)
+
     @tf.function(jit_compile=xla, autograph=False)  # type: ignore[untyped-decorator]
-    def train() -> Any:
-        return tf.while_loop(
-            lambda index, _: index < steps, lambda index, total: (index + 1, total + step(index)), (0, 0.0)
-        )[1]
+    def train(x: Any, y: Any, weights: Any) -> Any:
+        def body(index: Any, total: Any) -> tuple[Any, Any]:
+            return index + 1, total + step(x[index], y[index], weights[index])
+
+        return tf.while_loop(lambda index, _: index < steps, body, (0, 0.0))[1]
+
+    return train  # type: ignore[no-any-return]
+
+
+def steps_of(hidden: tuple[int, ...]) -> int:
+    return 64 if len(hidden) < 4 else 8
+
+
+def bound_way(features: int, hidden: tuple[int, ...], *, xla: bool) -> Way:
+    """The same batches again and again."""
+    steps = steps_of(hidden)
+    train = plain_loop(features, hidden, steps, xla=xla)
+    random = tf.random.Generator.from_seed(2)
+    x = random.normal((steps, BATCH, features))
+    y = tf.cast(random.uniform((steps, BATCH)) > 0.5, tf.float32)
+    weights = tf.ones((steps, BATCH))
 
     def endless() -> Iterator[int]:
         while True:
-            float(train())
+            float(train(x, y, weights))
             yield steps * BATCH
 
     calls = endless()
-    return Way(name="limit, XLA" if xla else "limit", run=lambda seconds: spend(calls, seconds))
+    return Way(name="bound, XLA" if xla else "bound", run=lambda seconds: spend(calls, seconds))
+
+
+def orders(count: int, size: int) -> Iterator[Any]:
+    """Row numbers of one call after the other, a new permutation each epoch."""
+    random = np.random.default_rng(3)
+    while True:
+        order = random.permutation(count).astype(np.int32)
+        for start in range(0, count - size + 1, size):
+            yield order[start : start + size]
+
+
+def limit_way(dataset: Dataset, hidden: tuple[int, ...], *, inside: bool) -> Way:
+    """Real epochs over arrays in memory; rows gathered inside the compiled loop, or by NumPy before each call."""
+    x = np.concatenate([shard.features for shard in dataset.shards])
+    y = dataset.label.astype(np.float32)
+    weights = np.ones(len(y), np.float32)
+    steps = steps_of(hidden)
+    features = x.shape[1]
+    if inside:
+        train = gathering_loop(features, hidden, steps)
+        data = tuple(tf.constant(values) for values in (x, y, weights))
+    else:
+        train = plain_loop(features, hidden, steps, xla=True)
+        room = np.empty((steps * BATCH, features), np.float32)
+
+    def endless() -> Iterator[int]:
+        for rows in orders(len(y), steps * BATCH):
+            if inside:
+                float(train(*data, tf.constant(rows.reshape(steps, BATCH))))
+            else:
+                np.take(x, rows, axis=0, out=room, mode="clip")
+                batch = tf.constant(room.reshape(steps, BATCH, features))
+                labels = tf.constant(np.take(y, rows).reshape(steps, BATCH))
+                float(train(batch, labels, tf.constant(np.take(weights, rows).reshape(steps, BATCH))))
+            yield steps * BATCH
+
+    calls = endless()
+    return Way(name="limit, inside" if inside else "limit, before", run=lambda seconds: spend(calls, seconds))
+
+
+def gathering_loop(features: int, hidden: tuple[int, ...], steps: int) -> Callable[..., Any]:
+    """`train(x, y, weights, rows)`: each step gathers its batch from the whole arrays."""
+    step = plain_step(features, hidden)
+
+    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+    def train(x: Any, y: Any, weights: Any, rows: Any) -> Any:
+        def body(index: Any, total: Any) -> tuple[Any, Any]:
+            batch = (tf.gather(values, rows[index]) for values in (x, y, weights))
+            return index + 1, total + step(*batch)
+
+        return tf.while_loop(lambda index, _: index < steps, body, (0, 0.0))[1]
+
+    return train  # type: ignore[no-any-return]
 
 
 def fit_model(features: int, hidden: tuple[int, ...]) -> Any:
@@ -217,7 +290,8 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]
 
 def fit_for(model: Any, data: tuple[Any, ...], seconds: float, **options: Any) -> int:
     clock = Clock(seconds)
-    with suppress(StopIteration):
+    with suppress(StopIteration), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns that it is stopped, which is what we want
         model.fit(*data, epochs=10_000, verbose=0, callbacks=[clock], **options)
     return clock.batches * BATCH
 
@@ -267,15 +341,18 @@ def bench(name: str, events: int, rounds: int, folder: Path) -> dict[str, Any]:
     path = folder / f"{name}.root"
     write_root(path, events, features)
     analysis = analysis_of(features, hidden, path)
+    dataset = prepared(analysis, path, folder / name)
     ways = [
-        limit_way(features, hidden, xla=True),
-        limit_way(features, hidden, xla=False),
-        gridloom_way(analysis, prepared(analysis, path, folder / name)),
+        bound_way(features, hidden, xla=True),
+        bound_way(features, hidden, xla=False),
+        limit_way(dataset, hidden, inside=True),
+        limit_way(dataset, hidden, inside=False),
+        gridloom_way(analysis, dataset),
         pandas_way(path, features, hidden),
         generator_way(path, features, hidden),
     ]
     rates = measure(ways, rounds)
-    limits = [max(pair) for pair in zip(rates["limit, XLA"], rates["limit"], strict=True)]
+    limits = [max(pair) for pair in zip(rates["limit, inside"], rates["limit, before"], strict=True)]
     print(f"\n{name}, batch {BATCH}, {events} events, {rounds} rounds")
     print(f"{'':16}{'kev/CPU-s':>12}{'of the limit':>14}")
     result: dict[str, Any] = {}

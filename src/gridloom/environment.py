@@ -11,7 +11,7 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
@@ -47,8 +47,14 @@ class Environment(BaseModel):
 
 
 def describe_environment(analysis: Analysis, folder: Path) -> Environment:
-    """What this process runs in. Raises EnvironmentProblem for a missing library, UserModelError for missing code."""
+    """What this process runs in. Raises EnvironmentProblem for a missing library.
+
+    UserModelError for the user's code: missing, no Python, or without the function. It is read, never run: importing
+    it is for the workers that train.
+    """
     files = code_files(analysis.model.function, folder) if analysis.model.function else {}
+    if analysis.model.function:
+        check_source(analysis.model.function, files)
     return Environment(
         kinds={kind: environment_digest(kind) for kind in DISTRIBUTIONS},
         code=_digest_code(files),
@@ -136,6 +142,45 @@ def code_files(function: str, folder: Path) -> dict[str, Path]:
         for path in new.values():
             waiting += [pair for pair in _imported_beside(path, folder) if pair[0] not in files]
     return dict(sorted(files.items()))
+
+
+def check_source(function: str, files: Mapping[str, Path]) -> None:
+    """Read the module behind `module:function`, one of `files`, if it is Python source. Raises UserModelError."""
+    module, _, name = function.partition(":")
+    stem = module.replace(".", "/")
+    path = next((files[key] for key in (module, f"{stem}.py", f"{stem}/__init__.py") if key in files), None)
+    if path is None or path.suffix != ".py":
+        return
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        line = f":{error.lineno}:{error.offset}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise UserModelError(
+            f"`{module}` is no valid Python: {error.msg if isinstance(error, SyntaxError) else error}",
+            where=f"{path}{line}",
+            fix="Correct this line and run again.",
+            key=("model", "function"),
+        ) from error
+    if not _may_define(tree, name):
+        functions = ", ".join(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+        raise UserModelError(
+            f"module `{module}` has no function `{name}`",
+            where=str(path),
+            fix=f"It has: {functions or 'no functions'}.",
+            key=("model", "function"),
+        )
+
+
+def _may_define(tree: ast.Module, name: str) -> bool:
+    """Whether a module may have this name; only a name that is written nowhere in it is surely not there."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in (name, "__getattr__"):
+            return True
+        if isinstance(node, ast.Name) and node.id == name:
+            return True
+        if isinstance(node, ast.alias) and (node.asname or node.name) in (name, "*"):
+            return True
+    return False
 
 
 def _digest_code(files: dict[str, Path]) -> str:

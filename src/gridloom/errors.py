@@ -196,6 +196,22 @@ class Problems(GridloomError):
         self.exit_code = self.errors[0].exit_code  # type: ignore[misc]
 
 
+def merged(errors: Iterable[GridloomError], others: str) -> tuple[GridloomError, ...]:
+    """The same error found at several places as one, which names the first place and counts the `others` (a noun)."""
+    groups: dict[tuple[type[GridloomError], str, KeyPath], list[GridloomError]] = {}
+    for error in errors:
+        groups.setdefault((type(error), error.what, error.key), []).append(error)
+    return tuple(_merge(group, others) for group in groups.values())
+
+
+def _merge(group: list[GridloomError], others: str) -> GridloomError:
+    first = group[0]
+    number = len({error.where for error in group} - {first.where})
+    if not number:
+        return first
+    return first.at(f"{first.where} (and {number} more {others}{'s' * (number > 1)})")
+
+
 KINDS: dict[str, type[GridloomError]] = {
     kind.__name__: kind
     for kind in (

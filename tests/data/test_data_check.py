@@ -67,7 +67,7 @@ class TestOneSample:
             ("samples", "a", "class"): AmbiguousClass,
             ("selection", 0, "cut"): InvalidExpression,
             ("training_selection", 0, "cut"): InvalidExpression,
-            ("features", 0, "expression"): InvalidExpression,
+            ("features", 0, "expression"): BranchType,
             ("features", 1): UndeclaredMissing,
             ("collections", "j", "features"): BranchType,
             ("event_id", 1): BranchType,

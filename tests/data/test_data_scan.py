@@ -136,7 +136,7 @@ def test_tree_missing_in_one_of_many_files(tmp_path: Path, tiny: Tiny) -> None:
     assert error.where == str(tmp_path / "3.root")
     assert "`Event`" in error.what
     assert "Did you mean `Event`?" in error.fix
-    assert error.key == ("tree",)
+    assert error.key == ("samples", "a", "files")  # nothing in the file speaks of the tree
 
 
 def test_an_object_that_is_no_tree(tmp_path: Path, tiny: Tiny) -> None:

@@ -66,8 +66,13 @@ def run_analysis(analysis: Path, runs: Path, *options: str) -> Run:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return finished_run(runs, done.stdout + done.stderr)
+
+
+def finished_run(runs: Path, output: str = "") -> Run:
+    """The newest run in a folder of runs."""
     folders = sorted((path for path in runs.iterdir() if (path / "run.json").exists()), key=os.path.getmtime)
-    return Run(folder=folders[-1], store=runs / ".store", output=done.stdout + done.stderr)
+    return Run(folder=folders[-1], store=runs / ".store", output=output)
 
 
 def ids(count: int, first: int = 0) -> dict[str, npt.NDArray[Any]]:

@@ -41,6 +41,11 @@ def step_text(step: Step) -> str:
     return "  ".join(part for part in (step.text, values) if part)
 
 
+def reason_text(event: TaskChanged) -> str:
+    """Why a task ended, in one line; an error is told in full at the end."""
+    return f": {event.reason.splitlines()[0]}" if event.reason else ""
+
+
 class Lines:
     """Plain lines: a task's beginning and end, and a sign of life now and then."""
 
@@ -65,8 +70,7 @@ class Lines:
         now = time.monotonic()
         if event.state != "running":
             self._done += event.state == "done"
-            reason = f": {event.reason}" if event.reason else ""
-            self._say(f"[{self._done}/{self._all}] {event.label} {event.state}{reason}")
+            self._say(f"[{self._done}/{self._all}] {event.label} {event.state}{reason_text(event)}")
         elif event.task not in self._last:
             self._last[event.task] = now
             self._say(f"[{self._done}/{self._all}] {event.label} begins")
@@ -111,14 +115,15 @@ class Bars:
             self._bars.advance(self._whole)
         if event.state in ("done", "waiting"):
             return
-        reason = f": {event.reason}" if event.reason else ""
-        self._bars.console.print(f"{event.label} {event.state}{reason}", style="yellow", markup=False)
+        self._bars.console.print(f"{event.label} {event.state}{reason_text(event)}", style="yellow", markup=False)
 
 
 def notice(event: ResultDamaged | Stopping) -> str:
     """An event that is not about a task's progress, in words."""
     if isinstance(event, ResultDamaged):
         return f"{event.label}: {event.error.what} ({event.error.where}); set aside, computed again"
+    if not event.running:
+        return f"{event.reason}: nothing else is running"
     how = "ended" if event.at_once else "asked to save or let finish"
     tasks = "1 running task is" if event.running == 1 else f"{event.running} running tasks are"
     return f"{event.reason}: {tasks} {how}"

@@ -59,9 +59,13 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.label)
 
-    def inputs(self, rows: Rows) -> Inputs:
-        """Features, collections and masks of these rows, in their order (any order, repeats allowed)."""
-        features = np.empty((len(rows), len(self.feature_names)), dtype=np.float32)
+    def inputs(self, rows: Rows, out: Inputs | None = None) -> Inputs:
+        """Features, collections and masks of these rows, in their order (any order, repeats allowed).
+
+        The features are written into `out` if it is given.
+        """
+        shape = (len(rows), len(self.feature_names))
+        features = np.empty(shape, dtype=np.float32) if out is None else out.features
         self.gather_features(rows, features)
         collections: dict[str, NDArray[np.float32]] = {}
         masks: dict[str, NDArray[np.float32]] = {}

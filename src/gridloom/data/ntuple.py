@@ -20,6 +20,8 @@ from gridloom.data.trees import Chunk, Tree, keyed, missing_branch, require, sum
 from gridloom.errors import DamagedFile, GridloomError, KeyPath, Problems
 from gridloom.task import InputFile
 
+_EVENT_ID_FIX = "`event_id` needs it: give branches that identify an event there, or `event_id: entry`."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ntuple:
@@ -37,13 +39,19 @@ class Ntuple:
 
     def chunks(self, step: int | None = None) -> Iterator[Chunk]:
         """All events in order, with every column that the recipe needs; raises DamagedFile, InvalidValue."""
-        for chunk in self.tree.chunks(self.branches, step):
-            yield self._with_friends(chunk)
+        with keyed(self._key):
+            for chunk in self.tree.chunks(self.branches, step):
+                yield self._with_friends(chunk)
 
     def first(self, events: int) -> Chunk:
         """The first events, without reading the rest."""
         stop = min(events, self.tree.entries)
-        return self._with_friends(Chunk(start=0, stop=stop, columns=self.tree.read(self.branches, 0, stop)))
+        with keyed(self._key):
+            return self._with_friends(Chunk(start=0, stop=stop, columns=self.tree.read(self.branches, 0, stop)))
+
+    @property
+    def _key(self) -> KeyPath:
+        return ("samples", self.recipe.sample, "files")
 
     def place(self, chunk: Chunk) -> Place:
         """Where the events of a chunk are from."""
@@ -83,7 +91,7 @@ def open_layout(analysis: Analysis, recipe: Recipe, path: str, friends: tuple[st
     with ExitStack() as stack:
         with keyed((*key, "files")):
             opened = stack.enter_context(open_file(path))
-        with keyed((*key, "tree") if analysis.samples[recipe.sample].tree else ("tree",)):
+        with keyed(_tree_key(analysis, recipe.sample)):
             tree = open_tree(opened, sample_tree(analysis, recipe.sample), path)
         trees: list[Tree] = []
         uuids: list[str] = []
@@ -103,6 +111,14 @@ def open_layout(analysis: Analysis, recipe: Recipe, path: str, friends: tuple[st
             friend_uuids=tuple(uuids),
             sum_generator_weights=_generator_weights(analysis, recipe, opened, path),
         )
+
+
+def _tree_key(analysis: Analysis, sample: str) -> KeyPath:
+    """Where the analysis file says the tree's name; the files themselves where it relies on the default."""
+    if analysis.samples[sample].tree:
+        return ("samples", sample, "tree")
+    default: object = Analysis.model_fields["tree"].default
+    return ("samples", sample, "files") if analysis.tree == default else ("tree",)
 
 
 @contextmanager
@@ -129,13 +145,21 @@ def _check_identity(layout: Layout, file: InputFile) -> None:
         )
 
 
-def inspect(analysis: Analysis, recipe: Recipe, path: str, friends: tuple[str, ...]) -> InputFile:
+@dataclass(frozen=True, kw_only=True)
+class Inspected:
+    """A file as a scan sees it, and the needed branches that hold a list per event in it."""
+
+    file: InputFile
+    lists: frozenset[str]
+
+
+def inspect(analysis: Analysis, recipe: Recipe, path: str, friends: tuple[str, ...]) -> Inspected:
     """What a scan knows of a file: identity, entries, friends; raises what `open_layout` raises, and InvalidValue."""
     with open_layout(analysis, recipe, path, friends) as layout:
         for index, tree in enumerate(layout.friends):
             if analysis.samples[recipe.sample].friends[index].match == "entry":
                 friend_by_entry(tree, {}, layout.tree.entries, ("samples", recipe.sample, "friends", index))
-        return InputFile(
+        file = InputFile(
             path=path,
             uuid=layout.uuid,
             size=0 if is_remote(path) else Path(path).stat().st_size,
@@ -143,6 +167,10 @@ def inspect(analysis: Analysis, recipe: Recipe, path: str, friends: tuple[str, .
             friends=friends,
             friend_uuids=layout.friend_uuids,
         )
+        lists = {branch for branch in layout.branches if layout.tree.lists(branch)}
+        for tree, taken in zip(layout.friends, layout.taken, strict=True):
+            lists |= {said for said, stored in taken.items() if tree.lists(stored)}
+        return Inspected(file=file, lists=frozenset(lists))
 
 
 def _locate(
@@ -164,7 +192,9 @@ def _locate(
             require(source, (stored,))
         except GridloomError as error:
             key = recipe.users(branch)[0].key
-            problems.append(type(error)(error.what, where=error.where, fix=error.fix, key=key))
+            # A default event id stands nowhere in the analysis file: say who asks for the branch.
+            fix = f"{_EVENT_ID_FIX}\n{error.fix}" if key[0] == "event_id" else error.fix
+            problems.append(type(error)(error.what, where=error.where, fix=fix, key=key))
             continue
         if source is tree:
             own.append(branch)

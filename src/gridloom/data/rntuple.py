@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import awkward as ak
 import uproot
 
 from gridloom.data.trees import (
@@ -15,6 +16,7 @@ from gridloom.data.trees import (
     as_column,
     check_lengths,
     damage_named,
+    holds_lists,
     not_numbers,
     range_text,
 )
@@ -61,9 +63,15 @@ class RNTuple:
         return self._fields.get(branch)
 
     def unusable(self, branch: str) -> str | None:
+        return not_numbers(self._form(branch))
+
+    def lists(self, branch: str) -> bool:
+        return holds_lists(self._form(branch))
+
+    def _form(self, branch: str) -> ak.forms.Form:
         with damage_named(self.path, f"field `{branch}` cannot be read"):
             form, _ = self._fields[branch].to_akform()
-        return not_numbers(form.contents[0])
+        return form.contents[0]
 
     def read(self, branches: Iterable[str], start: int, stop: int) -> Columns:
         stop = min(stop, self.entries)

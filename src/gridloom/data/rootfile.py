@@ -92,8 +92,7 @@ def _missing_tree(file: uproot.ReadOnlyDirectory, name: str, path: str) -> Missi
     listed = ", ".join(f"`{tree}`" for tree in known[:10]) + (", ..." if len(known) > 10 else "")
     near = nearest(name, known)
     hint = f"Did you mean `{near}`? " if near else ""
-    return MissingTree(
-        f"there is no tree `{name}`; the file has " + (listed or "no tree at all"),
-        where=path,
-        fix=f"{hint}Set `tree` of the sample or of the analysis to the tree of the events.",
-    )
+    fix = f"{hint}Set `tree` of the sample or of the analysis to the tree of the events."
+    if not known:
+        fix = "It was left before its tree was written: make it again, or take it out of the sample's `files`."
+    return MissingTree(f"there is no tree `{name}`; the file has " + (listed or "no tree at all"), where=path, fix=fix)

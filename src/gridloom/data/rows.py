@@ -17,7 +17,7 @@ _CHUNK = 65_536
 class Source(Protocol):
     """Where inputs of rows come from: a dataset (memory maps) or a block in memory."""
 
-    def inputs(self, rows: Rows) -> Inputs: ...
+    def inputs(self, rows: Rows, out: Inputs | None = None) -> Inputs: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,18 +28,30 @@ class Block:
     collections: Mapping[str, npt.NDArray[np.float32]]
     masks: Mapping[str, npt.NDArray[np.float32]]
 
-    def inputs(self, rows: Rows) -> Inputs:
-        """The inputs of these rows of the block, in their order (any order, repeats allowed)."""
+    def inputs(self, rows: Rows, out: Inputs | None = None) -> Inputs:
+        """The inputs of these rows of the block, in their order (any order, repeats allowed); written into `out`."""
+        if out is None:
+            out = self.empty(len(rows))
+        gather(self.features, rows, out.features)
+        for name, values in self.collections.items():
+            gather(values, rows, out.collections[name])
+            gather(self.masks[name], rows, out.masks[name])
+        return out
+
+    def empty(self, count: int) -> Inputs:
+        """Room for the inputs of `count` rows."""
         return Inputs(
-            features=gather(self.features, rows),
-            collections={name: gather(values, rows) for name, values in self.collections.items()},
-            masks={name: gather(values, rows) for name, values in self.masks.items()},
+            features=np.empty((count, *self.features.shape[1:]), np.float32),
+            collections={
+                name: np.empty((count, *part.shape[1:]), np.float32) for name, part in self.collections.items()
+            },
+            masks={name: np.empty((count, *part.shape[1:]), np.float32) for name, part in self.masks.items()},
         )
 
 
-def gather(values: npt.NDArray[Any], rows: Rows) -> npt.NDArray[Any]:
+def gather(values: npt.NDArray[Any], rows: Rows, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
     """`values[rows]` for rows known to be inside; with mode="raise" NumPy would copy through a buffer."""
-    gathered: npt.NDArray[Any] = np.take(values, rows, axis=0, mode="clip")
+    gathered: npt.NDArray[Any] = np.take(values, rows, axis=0, out=out, mode="clip")
     return gathered
 
 
@@ -53,19 +65,14 @@ def bytes_of(dataset: Dataset, count: int) -> int:
 
 def read_block(dataset: Dataset, rows: Rows) -> Block:
     """Copy rows into memory."""
-    first = dataset.inputs(rows[:0])
-    block = Block(
-        features=np.empty((len(rows), *first.features.shape[1:]), np.float32),
-        collections={
-            name: np.empty((len(rows), *part.shape[1:]), np.float32) for name, part in first.collections.items()
-        },
-        masks={name: np.empty((len(rows), *part.shape[1:]), np.float32) for name, part in first.masks.items()},
-    )
+    nothing = dataset.inputs(rows[:0])
+    template = Block(features=nothing.features, collections=nothing.collections, masks=nothing.masks)
+    whole = template.empty(len(rows))
     for start in range(0, len(rows), _CHUNK):
         part = slice(start, min(start + _CHUNK, len(rows)))
         inputs = dataset.inputs(rows[part])
-        block.features[part] = inputs.features
+        whole.features[part] = inputs.features
         for name, values in inputs.collections.items():
-            block.collections[name][part] = values
-            block.masks[name][part] = inputs.masks[name]
-    return block
+            whole.collections[name][part] = values
+            whole.masks[name][part] = inputs.masks[name]
+    return Block(features=whole.features, collections=whole.collections, masks=whole.masks)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from gridloom.analysis.models import Analysis
 from gridloom.catalogue import Catalogue, LostFile, SampleFiles
-from gridloom.data.ntuple import inspect
+from gridloom.data.ntuple import Inspected, inspect
 from gridloom.data.paths import expand, friend_paths
 from gridloom.data.recipe import Recipe, make_recipe
 from gridloom.data.weights import too_many_lost
-from gridloom.errors import DamagedFile, DuplicateEvents, EmptyTree, GridloomError, KeyPath, Problems
-from gridloom.task import InputFile
+from gridloom.errors import (
+    BranchType,
+    DamagedFile,
+    DuplicateEvents,
+    EmptyTree,
+    GridloomError,
+    KeyPath,
+    Problems,
+    merged,
+)
 
 THREADS = 8
 
@@ -53,7 +61,7 @@ def survey(analysis: Analysis, folder: Path) -> Survey:
             except GridloomError as error:
                 problems.append(error)
     problems += _repeated_files(analysis, samples)
-    return Survey(samples=samples, problems=tuple(_merged(problems)))
+    return Survey(samples=samples, problems=merged(problems, "file"))
 
 
 def _sample(analysis: Analysis, name: str, folder: Path, pool: ThreadPoolExecutor) -> SampleFiles:
@@ -63,18 +71,20 @@ def _sample(analysis: Analysis, name: str, folder: Path, pool: ThreadPoolExecuto
     paths = expand(sample.files, folder, (*key, "files"))
     friends = friend_paths(sample, paths, folder, key)
 
-    def look(path: str, beside: tuple[str, ...]) -> InputFile | tuple[GridloomError, ...]:
+    def look(path: str, beside: tuple[str, ...]) -> Inspected | tuple[GridloomError, ...]:
         return _look(analysis, recipe, path, beside)
 
     found = list(pool.map(look, paths, friends))
-    files = tuple(item for item in found if isinstance(item, InputFile))
+    usable = [item for item in found if isinstance(item, Inspected)]
+    files = tuple(item.file for item in usable)
     lost, problems = _sorted_out(analysis, name, paths, found)
+    problems += _unlike(recipe, usable)
     if problems:
         raise Problems(problems)
     if not sum(file.entries for file in files):
         tree = sample.tree or analysis.tree
         raise EmptyTree(
-            f"tree `{tree}` has no entries in any of the {len(files)} files of sample `{name}`",
+            f"tree `{tree}` has no entries in {_all_of(len(files))} of sample `{name}`",
             where=paths[0],
             fix="List files with events, or remove the sample.",
             key=(*key, "files"),
@@ -82,9 +92,13 @@ def _sample(analysis: Analysis, name: str, folder: Path, pool: ThreadPoolExecuto
     return SampleFiles(files=files, lost=lost)
 
 
+def _all_of(files: int) -> str:
+    return "the only file" if files == 1 else f"any of the {files} files"
+
+
 def _look(
     analysis: Analysis, recipe: Recipe, path: str, friends: tuple[str, ...]
-) -> InputFile | tuple[GridloomError, ...]:
+) -> Inspected | tuple[GridloomError, ...]:
     try:
         return inspect(analysis, recipe, path, friends)
     except Problems as error:
@@ -97,14 +111,14 @@ def _sorted_out(
     analysis: Analysis,
     name: str,
     paths: tuple[str, ...],
-    found: list[InputFile | tuple[GridloomError, ...]],
+    found: list[Inspected | tuple[GridloomError, ...]],
 ) -> tuple[tuple[LostFile, ...], list[GridloomError]]:
     """Damaged files that may be lost, and the errors that remain."""
     lost: list[LostFile] = []
     damaged: list[GridloomError] = []
     problems: list[GridloomError] = []
     for path, item in zip(paths, found, strict=True):
-        if isinstance(item, InputFile):
+        if isinstance(item, Inspected):
             continue
         if all(isinstance(error, DamagedFile) for error in item):
             lost.append(LostFile(path=path, reason=item[0].what))
@@ -118,6 +132,23 @@ def _sorted_out(
     texts = [f"{file.path} ({file.reason})" for file in lost]
     too_many = too_many_lost(analysis, name, total=len(paths), lost=texts)
     return tuple(lost), [too_many, *problems] if too_many is not None else problems
+
+
+def _unlike(recipe: Recipe, files: Sequence[Inspected]) -> Iterator[GridloomError]:
+    """Branches that hold lists in some files of a sample and numbers in others: the fewer files are to blame."""
+    for branch in recipe.branches:
+        lists = [item for item in files if branch in item.lists]
+        numbers = [item for item in files if branch not in item.lists]
+        if lists and numbers:
+            fewer, holds = (lists, "lists") if len(lists) <= len(numbers) else (numbers, "one number per event")
+            other = (numbers if fewer is lists else lists)[0]
+            for item in fewer:
+                yield BranchType(
+                    f"branch `{branch}` holds {holds}, unlike in {other.file.path}",
+                    where=item.file.path,
+                    fix="The files of a sample must be alike: make two samples, or take the other files out.",
+                    key=recipe.users(branch)[0].key,
+                )
 
 
 def _repeated_files(analysis: Analysis, samples: dict[str, SampleFiles]) -> Iterable[GridloomError]:
@@ -134,18 +165,3 @@ def _repeated_files(analysis: Analysis, samples: dict[str, SampleFiles]) -> Iter
                 fix="List it once (these are copies of or links to one file).",
                 key=("samples", same[-1][0], "files"),
             )
-
-
-def _merged(problems: Iterable[GridloomError]) -> Iterable[GridloomError]:
-    """The same error in many files becomes one, which names the first file and counts the others."""
-    groups: dict[tuple[type[GridloomError], str, KeyPath], list[GridloomError]] = {}
-    for error in problems:
-        groups.setdefault((type(error), error.what, error.key), []).append(error)
-    for first, *others in groups.values():
-        places = {error.where for error in others} - {first.where}
-        if not places:
-            yield first
-            continue
-        number = len(places)
-        where = f"{first.where} (and {number} more file{'s' * (number > 1)})"
-        yield type(first)(first.what, where=where, fix=first.fix, key=first.key)

@@ -47,9 +47,9 @@ class Stream:
         return -(-self.steps_per_epoch // self.steps_per_call)
 
     def order(self, epoch: int) -> npt.NDArray[np.int64]:
-        """All rows in this epoch's order (Philox counter-based generator, Salmon et al., SC11)."""
+        """All rows in this epoch's order, from a generator seeded by (seed, epoch) alone (PCG64 DXSM: O'Neill)."""
         sequence = np.random.SeedSequence([*self.seed, epoch])
-        generator = np.random.Generator(np.random.Philox(sequence))
+        generator = np.random.Generator(np.random.PCG64DXSM(sequence))
         return self.rows[generator.permutation(len(self.rows))]
 
     def calls(self, epoch: int, first: int = 0) -> Iterator[Call]:

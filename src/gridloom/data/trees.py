@@ -60,6 +60,9 @@ class Tree(Protocol):
     def unusable(self, branch: str) -> str | None:
         """Why the values of a branch cannot be used as numbers; None if they can."""
 
+    def lists(self, branch: str) -> bool:
+        """Whether a branch holds a list per event, not one number."""
+
     def read(self, branches: Iterable[str], start: int, stop: int) -> Columns:
         """Columns of a range of entries; raises DamagedFile."""
 
@@ -90,7 +93,10 @@ def damage_named(path: str, what: str) -> Iterator[None]:
 
 
 def _short(error: Exception) -> str:
-    """The first line of the text; uproot appends pages about the file."""
+    """The first line of the text; uproot appends pages about the file, or puts them in front of its `message`."""
+    message = getattr(error, "message", None)
+    if isinstance(message, str):
+        return f"{type(error).__name__}: {' '.join(message.split())[:200]}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else "no further text"
     return f"{type(error).__name__}: {text[:200]}"
@@ -152,6 +158,11 @@ def not_numbers(form: ak.forms.Form) -> str | None:
             None if form.primitive.startswith(("bool", "int", "uint", "float")) else f"values of type {form.primitive}"
         )
     return f"values of type {form.type}"
+
+
+def holds_lists(form: ak.forms.Form) -> bool:
+    """Whether a column is a list per event, of variable or fixed length."""
+    return bool(form.is_list or getattr(form, "inner_shape", ()))
 
 
 def as_column(array: ak.Array) -> Any:

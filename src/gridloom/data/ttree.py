@@ -17,6 +17,7 @@ from gridloom.data.trees import (
     damage_named,
     empty_chunks,
     entries_per_chunk,
+    holds_lists,
     not_numbers,
     range_text,
 )
@@ -50,6 +51,11 @@ class TTree:
             )
         with damage_named(self.path, f"branch `{branch}` of tree `{self.name}` cannot be read"):
             return _unusable(found)
+
+    def lists(self, branch: str) -> bool:
+        found = self._branches[branch]
+        with damage_named(self.path, f"branch `{branch}` of tree `{self.name}` cannot be read"):
+            return holds_lists(found.interpretation.awkward_form(found.file))
 
     def read(self, branches: Iterable[str], start: int, stop: int) -> Columns:
         if start < stop:

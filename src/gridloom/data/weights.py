@@ -78,7 +78,7 @@ def training_weights(analysis: Analysis, dataset: Dataset, rows: NDArray[np.inte
     Balanced classes have equal sums over `rows`, so the weights of a row depend on the other rows. Raises BadWeights
     if the weights of a class sum to zero or less, since no density ratio is defined then.
     """
-    weights: NDArray[np.float64] = _by_policy(analysis, dataset.weight[rows]) * dataset.factor[rows]
+    weights: NDArray[np.float64] = by_policy(analysis, dataset.weight[rows]) * dataset.factor[rows]
     labels = dataset.label[rows]
     if analysis.target.regression is None and analysis.training_weights.balance == "classes":
         weights = _balanced(analysis, dataset.classes, weights, labels)
@@ -92,7 +92,8 @@ def training_weights(analysis: Analysis, dataset: Dataset, rows: NDArray[np.inte
     return weights / size
 
 
-def _by_policy(analysis: Analysis, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def by_policy(analysis: Analysis, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Physics weights with their sign, without it, or none where negative, as `training_weights.negative` says."""
     policy = analysis.training_weights.negative
     if policy == "absolute":
         return np.asarray(np.abs(weights))
@@ -110,13 +111,14 @@ def _balanced(
     sums = np.bincount(labels, weights=weights, minlength=len(classes))
     present = np.bincount(labels, minlength=len(classes)) > 0
     for index in np.flatnonzero(present & (sums <= 0)):
-        raise _bad_sum(analysis, classes[index], float(sums[index]), int(np.count_nonzero(labels == index)), "")
+        raise bad_sum(analysis, classes[index], float(sums[index]), int(np.count_nonzero(labels == index)), "")
     factors = np.where(present, 1.0 / np.where(sums > 0, sums, 1.0), 0.0)
     balanced: NDArray[np.float64] = weights * factors[labels]
     return balanced
 
 
-def _bad_sum(analysis: Analysis, name: str, total: float, events: int, where: str) -> BadWeights:
+def bad_sum(analysis: Analysis, name: str, total: float, events: int, where: str) -> BadWeights:
+    """The error for a class whose weights sum to zero or less, over all folds or in the one that `where` names."""
     policy = analysis.training_weights.negative
     fix = "Look at the weights of its samples: a class needs a positive sum."
     if policy == "keep" and where:
@@ -198,7 +200,7 @@ def _classes(analysis: Analysis, dataset: Dataset) -> Iterator[GridloomError]:
             continue
         physics = float(dataset.weight[rows].sum())
         if physics <= 0:
-            yield _bad_sum(analysis, name, physics, len(rows), "")
+            yield bad_sum(analysis, name, physics, len(rows), "")
             continue
         yield from _class_in_folds(analysis, dataset, name, rows)
 
@@ -218,15 +220,16 @@ def _empty_class(analysis: Analysis, dataset: Dataset, index: int) -> EmptyClass
 def _class_in_folds(analysis: Analysis, dataset: Dataset, name: str, rows: NDArray[np.intp]) -> Iterator[GridloomError]:
     counts = np.bincount(dataset.fold[rows], minlength=analysis.folds)
     if np.any(counts == 0):
-        yield _empty_fold(analysis, f"class `{name}`", counts)
+        yield empty_fold(analysis, f"class `{name}`", counts)
         return
-    weights = _by_policy(analysis, dataset.weight[rows]) * dataset.factor[rows]
+    weights = by_policy(analysis, dataset.weight[rows]) * dataset.factor[rows]
     sums = np.bincount(dataset.fold[rows], weights=weights, minlength=analysis.folds)
     for fold in np.flatnonzero(sums <= 0):
-        yield _bad_sum(analysis, name, float(sums[fold]), int(counts[fold]), f"fold {fold}")
+        yield bad_sum(analysis, name, float(sums[fold]), int(counts[fold]), f"fold {fold}")
 
 
-def _empty_fold(analysis: Analysis, what: str, counts: NDArray[np.intp]) -> EmptyFold:
+def empty_fold(analysis: Analysis, what: str, counts: NDArray[np.intp]) -> EmptyFold:
+    """The error for training events (`what`) that are missing in some folds; `counts` per fold."""
     empty = ", ".join(str(fold) for fold in np.flatnonzero(counts == 0))
     return EmptyFold(
         f"no training event of {what} in fold {empty} ({int(counts.sum()):,} events in {analysis.folds} folds)",
@@ -246,9 +249,9 @@ def _regression(analysis: Analysis, dataset: Dataset) -> Iterator[GridloomError]
         return
     counts = np.bincount(dataset.fold[rows], minlength=analysis.folds)
     if np.any(counts == 0):
-        yield _empty_fold(analysis, "simulation", counts)
+        yield empty_fold(analysis, "simulation", counts)
         return
-    weights = _by_policy(analysis, dataset.weight[rows]) * dataset.factor[rows]
+    weights = by_policy(analysis, dataset.weight[rows]) * dataset.factor[rows]
     sums = np.bincount(dataset.fold[rows], weights=weights, minlength=analysis.folds)
     for fold in np.flatnonzero(sums <= 0):
         yield BadWeights(

@@ -10,7 +10,7 @@ from typing import Literal
 from gridloom.assignment import Assignment
 from gridloom.driver.events import Listener, ResultDamaged, Stopping, TaskChanged
 from gridloom.engines.base import Engine, EngineUnavailable, JobStatus, State
-from gridloom.errors import DamagedResult, GridloomError, Interrupted, Problems, TaskFailed
+from gridloom.errors import DamagedResult, GridloomError, Interrupted, TaskFailed, merged
 from gridloom.journal import Event as JournalEvent
 from gridloom.journal import Journal, history, read_journal
 from gridloom.messages import errors_as_json, one_error
@@ -121,7 +121,8 @@ class Driver:
 
     def _conclude(self) -> None:
         if self._errors:
-            raise self._errors[0] if len(self._errors) == 1 else Problems(self._errors)
+            # Tasks side by side meet the same error: it is said once.
+            raise one_error(merged(self._errors, "task"))
         if len(self._done) < len(self.plan.ids):
             self.place.journal.write("interrupted")
             raise Interrupted("stopped on request", fix="The same command goes on from here.")

@@ -72,13 +72,15 @@ class LocalEngine:
         return token if token in self._jobs else None
 
     def poll(self, ids: Sequence[str]) -> Mapping[str, JobStatus]:
+        # Before listening: whoever hears of a failure now can still withdraw what waits for the free slot.
+        self._start_pending()
         for worker in tuple(self._workers):
             self._listen(worker)
-        self._start_pending()
         unknown = JobStatus(state=State.UNKNOWN, reason="no job of this engine")
         return {job: self._status.get(job, unknown) for job in ids}
 
     def wait(self, seconds: float) -> None:
+        self._start_pending()
         if self._workers:
             select.select(self._workers, [], [], seconds)
         else:

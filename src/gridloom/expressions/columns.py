@@ -63,17 +63,24 @@ def evaluate(expression: Expression, columns: Mapping[str, Any], *, events: int 
 def evaluate_per_event(
     expression: Expression, columns: Mapping[str, Any], *, events: int | None = None
 ) -> NDArray[Any]:
-    """As `evaluate`, for uses that need one number per event; raises InvalidExpression for values per object."""
+    """As `evaluate`, for uses that need one number per event.
+
+    Raises InvalidExpression for values per object, BranchType if they are those of a branch alone.
+    """
     count = _events(columns, events)
     column = _column(expression, columns)
     if column.offsets is not None:
-        raise pointed(
-            "one value per object, but one per event is needed,",
-            expression.tree.place,
-            "Pick an object, `Jet_pt[0]`, or combine them: `max(...)`, `sum(...)`, `any(...)`, `count(...)`.",
-        )
+        raise _per_object(expression)
     result: NDArray[Any] = to_array(column, count)
     return result
+
+
+def _per_object(expression: Expression) -> GridloomError:
+    fix = "Pick an object, `Jet_pt[0]`, or combine them: `max(...)`, `sum(...)`, `any(...)`, `count(...)`."
+    if isinstance(expression.tree, Name):
+        what = f"branch `{expression.tree.name}` holds one value per object, but one per event is needed"
+        return BranchType(what, fix=fix)
+    return pointed("one value per object, but one per event is needed,", expression.tree.place, fix)
 
 
 def evaluate_condition(

@@ -41,20 +41,20 @@ def chi2_test(
 ) -> tuple[float, int, float]:
     """Chi-squared of two histograms normalised to one: value, degrees of freedom, p-value.
 
-    Bins with fewer than five effective events on either side are left out. Without a usable bin: (0, 0, 1).
+    Bins with fewer than five effective events on either side are left out, also of the normalisation: one event of
+    huge weight, in a bin that is left out, would scale all others. Without a usable bin: (0, 0, 1).
     """
-    parts = []
-    for values, weight in ((first, first_weight), (second, second_weight)):
-        contents, squares = sums_and_squares(bin_index(values, edges), weight, len(edges) - 1)
-        total = float(weight.sum())
-        parts.append((contents / total, squares / total**2))
-    (a, variance_a), (b, variance_b) = parts
+    size = len(edges) - 1
+    a, variance_a = sums_and_squares(bin_index(first, edges), first_weight, size)
+    b, variance_b = sums_and_squares(bin_index(second, edges), second_weight, size)
     use = (a**2 >= MINIMUM_EFFECTIVE * variance_a) & (b**2 >= MINIMUM_EFFECTIVE * variance_b) & (variance_a > 0)
     use &= variance_b > 0
     degrees = max(0, int(use.sum()) - 1)
-    if degrees == 0:
+    total_a, total_b = float(a[use].sum()), float(b[use].sum())
+    if degrees == 0 or total_a <= 0 or total_b <= 0:
         return 0.0, 0, 1.0
-    value = float(((a - b)[use] ** 2 / (variance_a + variance_b)[use]).sum())
+    variance = variance_a[use] / total_a**2 + variance_b[use] / total_b**2
+    value = float(((a[use] / total_a - b[use] / total_b) ** 2 / variance).sum())
     return value, degrees, float(gammaincc(degrees / 2, value / 2))
 
 

@@ -106,7 +106,12 @@ def calibrated(found: Calibration) -> Check | None:
     agrees = found.chi2 is not None and found.chi2 < 2 * max(1, found.degrees)
     status: Status = "good" if error.value < 0.02 or agrees else "warn" if error.value < 0.05 else "bad"
     text = f"Scores miss the true signal fraction by {error.value:.3f} on average (for the training's class balance). "
-    text += "They can be read as probabilities." if status == "good" else "Use them to order events, not as odds."
+    if status != "good":
+        text += "Use them to order events, not as odds."
+    elif error.value < 0.02:
+        text += "They can be read as probabilities."
+    else:
+        text += "So few events can tell no better: nothing speaks against reading them as probabilities."
     return Check(name="Calibration", status=status, statement=text, value=error.value)
 
 

@@ -21,7 +21,7 @@ def class_yield(name: str, weight: FloatArray) -> ClassYield:
         raw=len(weight),
         weighted=Measured(value=float(weight.sum()), uncertainty=float(np.sqrt(weight @ weight))),
         effective=effective_events(weight),
-        negative_fraction=float(-weight[weight < 0].sum()) / size if size > 0 else 0.0,
+        negative_fraction=float(np.abs(weight[weight < 0]).sum()) / size if size > 0 else 0.0,
         zero_weights=int(np.count_nonzero(weight == 0)),
     )
 

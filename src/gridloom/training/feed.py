@@ -1,9 +1,8 @@
-"""Calls of the compiled loop with their arrays, gathered one call ahead while the loop computes."""
+"""Calls of the compiled loop with their arrays, gathered in the order of the stream."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,36 +79,32 @@ def standardised(fold: Fold, target: Moments | None) -> Fold:
 
 
 def feed(material: Material, stream: Stream, epoch: int, first: int) -> Iterator[Fed]:
-    """The calls of an epoch from number `first` on; a thread gathers the next one meanwhile."""
-    calls = enumerate(stream.calls(epoch, first), start=first)
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="gather") as pool:
-        ahead = pool.submit(_next, material, calls)
-        while (fed := ahead.result()) is not None:
-            ahead = pool.submit(_next, material, calls)
-            yield fed
+    """The calls of an epoch from number `first` on.
+
+    Gathering takes the computing thread's own time on purpose: it costs a few per cent, and a second thread would take
+    more of a core that belongs to another fold's training (docs/performance.md).
+    """
+    room: Inputs | None = None
+    for number, call in enumerate(stream.calls(epoch, first), start=first):
+        room = material.source.inputs(call.rows.reshape(-1), room)
+        yield _fed(material, number, call, room)
 
 
-def _next(material: Material, calls: Iterator[tuple[int, Call]]) -> Fed | None:
-    found = next(calls, None)
-    return None if found is None else _gather(material, *found)
-
-
-def _gather(material: Material, number: int, call: Call) -> Fed:
+def _fed(material: Material, number: int, call: Call, inputs: Inputs) -> Fed:
     shape = call.rows.shape
     rows = call.rows.reshape(-1)
-    inputs = {
-        name: tf.convert_to_tensor(values.reshape(*shape, *values.shape[1:]))
-        for name, values in as_inputs(material.source.inputs(rows)).items()
-    }
     weights = gather(material.weights, rows).reshape(shape)
     for step in np.flatnonzero(call.valid < shape[1]):
         weights[step, call.valid[step] :] = 0.0
+    # tf.constant copies, so the room for the inputs can be used again.
     return Fed(
         number=number,
-        inputs=inputs,
-        targets=tf.convert_to_tensor(gather(material.targets, rows).reshape(shape)),
-        weights=tf.convert_to_tensor(weights),
-        valid=tf.convert_to_tensor(call.valid.astype(np.float32)),
+        inputs={
+            name: tf.constant(values.reshape(*shape, *values.shape[1:])) for name, values in as_inputs(inputs).items()
+        },
+        targets=tf.constant(gather(material.targets, rows).reshape(shape)),
+        weights=tf.constant(weights),
+        valid=tf.constant(call.valid.astype(np.float32)),
         steps=tf.constant(call.steps),
         events=int(call.valid.sum()),
     )

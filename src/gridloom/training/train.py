@@ -86,6 +86,7 @@ def run(context: Context) -> None:
     check_dataset(analysis, dataset)
     training, transforms = _set_up(context, analysis, dataset, number)
     position, best = _resume(training)
+    good = None
     events = EventFile(context.scratch / "tensorboard", position.history)
     first_step = None
     while not _finished(analysis, position):
