@@ -5,7 +5,8 @@
 Every seed is one `gridloom run` of an analysis file that sets nothing but the seed: five folds, out-of-fold scores,
 physics weights in every AUC. For each set the mean over the seeds, their spread (standard deviation of one seed's AUC,
 which is the training's own randomness) and the median 68 % bootstrap interval of one seed (which is the randomness of
-the events) stand beside the same figures of the trees. The exit status is 1 where a mean misses its bar.
+the events) stand beside the same figures of the trees, in whose training nothing is random at these sizes: their spread
+is zero. The exit status is 1 where a mean misses its bar.
 
 * Higgs_data: the UCI HIGGS subset of Baldi, Sadowski and Whiteson (2014), two trees of one file, 28 features.
 * tH: tH against top pairs, 9 features, every event with its `Weight`.

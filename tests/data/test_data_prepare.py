@@ -20,7 +20,6 @@ from gridloom.errors import (
     BranchType,
     DamagedFile,
     Interrupted,
-    InvalidExpression,
     Problems,
     UndeclaredMissing,
 )

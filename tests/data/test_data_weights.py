@@ -14,9 +14,10 @@ from gridloom.catalogue import LostFile
 from gridloom.data.dataset import Dataset, open_dataset
 from gridloom.data.duplicates import duplicate_rows
 from gridloom.data.folds import fold_of
+from gridloom.data.scales import sample_scales
 from gridloom.data.shard import Layout, ShardWriter
 from gridloom.data.statistics import ReadFile, ShardStatistics
-from gridloom.data.weights import check_dataset, effective_sample_size, sample_scales, training_weights
+from gridloom.data.weights import check_dataset, effective_sample_size, training_weights
 from gridloom.errors import (
     BadWeights,
     DamagedFile,

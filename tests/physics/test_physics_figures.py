@@ -113,6 +113,18 @@ def test_chi2_without_usable_bins() -> None:
     assert chi2_test(few, np.ones(2), few, np.ones(2), np.linspace(0, 1, 3)) == (0.0, 0, 1.0)
 
 
+def test_a_huge_weight_in_a_bin_left_out_scales_no_other_bin() -> None:
+    """One event of the weight of all others falls into different bins on both sides: no over-training by itself."""
+    rng = np.random.default_rng(4)
+    first, second = rng.random(2000) * 0.8, rng.random(2000) * 0.8
+    edges = np.linspace(0, 1, 11)
+    weight = np.append(np.ones(2000), 2000.0)
+    value, degrees, p = chi2_test(np.append(first, 0.85), weight, second, np.ones(2000), edges)
+    assert degrees == 7
+    assert (value, degrees, p) == pytest.approx(chi2_test(first, np.ones(2000), second, np.ones(2000), edges))
+    assert p > 0.01
+
+
 # --- correlations -----------------------------------------------------------------------------------------------
 def test_correlations_agree_with_numpy() -> None:
     columns = np.random.default_rng(0).normal(size=(500, 3)) @ np.array([[1, 0.5, 0], [0, 1, 0.3], [0, 0, 1e6]])

@@ -101,8 +101,9 @@ def deepjet(evaluation: dict[str, Any], data: Path) -> None:
     for name, branch in (("b", "isB"), ("c", "isC"), ("uds", "isUDS"), ("g", "isG")):
         assert row_of(evaluation, "class_yields", name)["raw"] == np.count_nonzero(passed & (jets[branch] == 1))
     areas = {one["name"]: one["network"]["area"]["value"] for one in evaluation["discriminations"]}
-    assert set(areas) == {"signal", "b", "c", "uds", "g"}
-    assert areas["b"] == areas["signal"] > 0.75
+    # The one class that is the signal is not shown a second time.
+    assert list(areas) == ["signal", "c", "uds", "g"]
+    assert areas["signal"] > 0.75
 
 
 SHOWN: dict[str, Callable[[dict[str, Any], Path], None]] = {
@@ -118,7 +119,8 @@ SHOWN: dict[str, Callable[[dict[str, Any], Path], None]] = {
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_written_analysis_comes_to_a_report(name: str, tmp_path: Path, physics_files: Path) -> None:
     path = beside_the_data(name, tmp_path, physics_files)
-    run = run_analysis(path, tmp_path / "runs", "--jobs", "2")
+    # One worker: the tests themselves run side by side, and each worker imports TensorFlow.
+    run = run_analysis(path, tmp_path / "runs", "--jobs", "1")
     check_report(run)
     evaluation = run.evaluation()
     cutflow_is(evaluation, name, physics_files)
@@ -127,7 +129,7 @@ def test_a_written_analysis_comes_to_a_report(name: str, tmp_path: Path, physics
 
 def check_report(run: Run) -> None:
     page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
-    assert page.startswith("<!doctype html>")
+    assert page.lower().startswith("<!doctype html>")
     assert page.rstrip().endswith("</html>")
     assert "nan" not in run.output.lower().split()
 

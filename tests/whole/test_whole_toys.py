@@ -98,6 +98,7 @@ def test_a_gaussian_toy_reaches_its_best_auc(tmp_path: Path) -> None:
     count, size = 60_000, 5
     mixing = random.normal(size=(size, size)) / 2 + np.eye(size)
     shift = np.array([0.8, -0.4, 0.3, 0.0, 0.5])
+    shift *= 1.2 / np.linalg.norm(np.linalg.solve(mixing, shift))
     background = random.normal(size=(count, size)) @ mixing.T
     signal = random.normal(size=(count, size)) @ mixing.T + shift
     distance = float(np.linalg.norm(np.linalg.solve(mixing, shift)))

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from gridloom.analysis.models import Analysis
 from gridloom.analysis.queries import class_names
+from gridloom.data.scales import sample_scales
 from gridloom.data.shard import Shard
 from gridloom.data.statistics import ShardStatistics, merge_samples
-from gridloom.data.weights import sample_scales
 from gridloom.errors import DamagedResult
 
 Rows = NDArray[np.integer[Any]]

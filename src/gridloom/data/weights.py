@@ -1,69 +1,25 @@
-"""Weights: from the weight of an event to yields, and from physics weights to training weights.
-
-A sample's scale is luminosity x cross section x k-factor x filter efficiency / sum of generator weights, where the sum
-runs over the files that were read: a lost file lowers both the events and the sum, so the yield stays right. For a
-sample with a `weight` expression, whose normalisation we do not know, the scale is (files read + files lost) / files
-read: right if the files are alike. Collision data has scale one, and may lose no file.
-"""
+"""Training weights from physics weights, and the checks that events can give an honest result."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridloom.analysis.models import Analysis, Sample
+from gridloom.data.dataset import Dataset
 from gridloom.data.duplicates import find_duplicates
-from gridloom.data.statistics import ShardStatistics, merge_samples
 from gridloom.errors import (
     BadWeights,
     DamagedFile,
     EmptyClass,
     EmptyFold,
     GridloomError,
-    InvalidValue,
     KeyPath,
     Problems,
 )
-
-if TYPE_CHECKING:
-    from gridloom.data.dataset import Dataset
-
-
-def sample_scales(analysis: Analysis, statistics: Sequence[ShardStatistics]) -> dict[str, float]:
-    """The factor of every sample's weights; `statistics` of all shards, in any order.
-
-    Raises BadWeights if a sum of generator weights is zero or negative, InvalidValue without a luminosity.
-    """
-    merged = merge_samples(statistics)
-    return {name: _scale(analysis, name, merged[name]) for name in analysis.samples if name in merged}
-
-
-def _scale(analysis: Analysis, name: str, statistics: ShardStatistics) -> float:
-    sample = analysis.samples[name]
-    if sample.data:
-        return 1.0
-    if sample.normalisation is None:
-        read = len(statistics.files)
-        return (read + len(statistics.lost)) / read if read else 1.0
-    if analysis.luminosity is None:
-        raise InvalidValue(
-            "`luminosity` is missing, and samples with a `normalisation` need it",
-            fix="Add `luminosity:` in /pb, e.g. `luminosity: 59740`.",
-            key=("samples", name, "normalisation"),
-        )
-    total = statistics.sum_generator_weights or 0.0
-    if total <= 0:
-        raise BadWeights(
-            f"the generator weights of sample `{name}` sum to {total:g}",
-            where=f"{len(statistics.files)} files",
-            fix="Look at `generator_weight` and `sum_of_weights`: a yield needs a positive sum.",
-            key=("samples", name, "normalisation"),
-        )
-    part = sample.normalisation
-    return analysis.luminosity * part.cross_section * part.k_factor * part.filter_efficiency / total
 
 
 def effective_sample_size(weights: NDArray[np.float64]) -> float:

@@ -35,11 +35,19 @@ def dense_block(
     return x
 
 
-def piecewise_linear(inputs: ModelInputs, bins: int) -> Tensor:
-    """The flat features in `bins` quantile bins each (fewer for columns of few values)."""
+def encoded_features(inputs: ModelInputs, bins: int) -> Tensor:
+    """The flat features, standardised, and beside them their positions in `bins` quantile bins (none if `bins` is 0).
+
+    The bins make skewed and peaked columns easy; the plain columns make sums and differences of columns easy.
+    """
+    import keras
+
     from gridloom.models.layers import PiecewiseLinear
 
-    return PiecewiseLinear(edges=[quantile_edges(column, bins) for column in inputs.quantiles])(inputs.features)
+    if not bins:
+        return inputs.features
+    edges = [quantile_edges(column, bins) for column in inputs.quantiles]
+    return keras.layers.Concatenate()([inputs.features, PiecewiseLinear(edges=edges)(inputs.features)])
 
 
 def quantile_edges(quantiles: Sequence[float], bins: int) -> list[float]:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from gridloom.models.base import ModelInputs, Tensor
 from gridloom.models.base import Parameters as BaseParameters
-from gridloom.models.blocks import Activation, dense_block, piecewise_linear
+from gridloom.models.blocks import Activation, dense_block, encoded_features
 
 
 class Parameters(BaseParameters):
@@ -29,7 +29,7 @@ class Parameters(BaseParameters):
         default=16,
         ge=0,
         le=64,
-        description="Quantile bins in which each flat feature is encoded (piecewise linear); 0: standardised only.",
+        description="Quantile bins in which each flat feature is encoded beside its standardised value; 0: no bins.",
     )
 
 
@@ -41,7 +41,7 @@ def build(inputs: ModelInputs, outputs: int, parameters: Parameters) -> Tensor:
 
     parts = []
     if inputs.features is not None:
-        parts.append(piecewise_linear(inputs, parameters.bins) if parameters.bins else inputs.features)
+        parts.append(encoded_features(inputs, parameters.bins))
     for name, objects in inputs.collections.items():
         hidden = dense_block(objects, parameters.objects, activation=parameters.activation)
         parts.append(MaskedPooling()(hidden, inputs.masks[name]))

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gridloom.models.base import ModelInputs, Tensor
 from gridloom.models.base import Parameters as BaseParameters
-from gridloom.models.blocks import Activation, dense_block, piecewise_linear
+from gridloom.models.blocks import Activation, dense_block, encoded_features
 
 
 class Parameters(BaseParameters):
@@ -23,7 +23,7 @@ class Parameters(BaseParameters):
         default=16,
         ge=0,
         le=64,
-        description="Quantile bins in which each flat feature is encoded (piecewise linear); 0: standardised only.",
+        description="Quantile bins in which each flat feature is encoded beside its standardised value; 0: no bins.",
     )
     normalization: Literal["none", "batch", "layer"] = Field(default="none", description="Normalisation per layer.")
 
@@ -34,7 +34,7 @@ def build(inputs: ModelInputs, outputs: int, parameters: Parameters) -> Tensor:
 
     parts = []
     if inputs.features is not None:
-        parts.append(piecewise_linear(inputs, parameters.bins) if parameters.bins else inputs.features)
+        parts.append(encoded_features(inputs, parameters.bins))
     parts += [keras.layers.Flatten()(objects) for objects in inputs.collections.values()]
     parts += list(inputs.masks.values())
     x = parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)

@@ -86,13 +86,17 @@ def run(context: Context) -> None:
     check_dataset(analysis, dataset)
     training, transforms = _set_up(context, analysis, dataset, number)
     position, best = _resume(training)
-    good = None
+    good = None  # the end of the last epoch: every number was finite there
     events = EventFile(context.scratch / "tensorboard", position.history)
     first_step = None
     while not _finished(analysis, position):
-        position, stepped = _epoch(training, position, best)
-        first_step = first_step or stepped
-        position, best = _end_of_epoch(training, position, best)
+        try:
+            position, stepped = _epoch(training, position, best)
+            first_step = first_step or stepped
+            position, best = _end_of_epoch(training, position, best)
+        except LossNotFinite as error:
+            raise _with_last_good(training, error, good) from error
+        good = _state(training, position, best)
         events.add(position.history[-1])
     events.close()
     _save(training, position, best)
@@ -190,18 +194,23 @@ def _restore(variables: list[Any], arrays: checkpoint.Arrays) -> None:
         variable.assign(array)
 
 
-def _save(training: Training, position: Position, best: checkpoint.Arrays) -> None:
-    checkpoint.save(
-        _checkpoints(training),
-        checkpoint.Checkpoint(
-            arrays={
-                "weights": _arrays(training.network.model.variables),
-                "optimizer": _arrays(training.optimizer.variables),
-                "best": best,
-            },
-            state=position.as_state(),
-        ),
+def _state(training: Training, position: Position, best: checkpoint.Arrays) -> checkpoint.Checkpoint:
+    return checkpoint.Checkpoint(
+        arrays={
+            "weights": _arrays(training.network.model.variables),
+            "optimizer": _arrays(training.optimizer.variables),
+            "best": best,
+        },
+        state=position.as_state(),
     )
+
+
+def _save(training: Training, position: Position, best: checkpoint.Arrays) -> None:
+    state = _state(training, position, best)
+    # The loss of a step is that of the weights before it: the last step may have spoilt them.
+    if not all(np.isfinite(array).all() for array in state.arrays["weights"]):
+        raise _not_finite(training, position, position.call)
+    checkpoint.save(_checkpoints(training), state)
 
 
 def _epoch(training: Training, position: Position, best: checkpoint.Arrays) -> tuple[Position, float | None]:
@@ -236,14 +245,27 @@ def _epoch(training: Training, position: Position, best: checkpoint.Arrays) -> t
 
 def _not_finite(training: Training, position: Position, call: int) -> LossNotFinite:
     step = position.epoch * training.stream.steps_per_epoch + call * training.stream.steps_per_call
-    last = checkpoint.load(_checkpoints(training))
-    kept = "no checkpoint was written yet" if last is None else f"the checkpoint of epoch {last.state['epoch']} is kept"
     return LossNotFinite(
-        f"the loss is not a finite number at step {step} (epoch {position.epoch + 1})",
-        where=training.context.task.label,
-        fix=f"Lower training.optimizer.learning_rate, set clip_norm, look for huge weights or features; {kept}.",
+        "the loss is not a finite number",
+        where=f"{training.context.task.label}, step {step} (epoch {position.epoch + 1})",
+        fix="Lower training.optimizer.learning_rate, set clip_norm, look for huge weights or features",
         key=("training", "optimizer"),
     )
+
+
+def _with_last_good(training: Training, error: LossNotFinite, good: checkpoint.Checkpoint | None) -> LossNotFinite:
+    """Have the newest good state on the disk, to be looked at or gone on from, and say so."""
+    folder = _checkpoints(training)
+    found = checkpoint.load(folder)
+    if good is not None and (found is None or _reached(found) < _reached(good)):
+        checkpoint.save(folder, good)
+        found = good
+    kept = "no epoch was finished" if found is None else f"the state after epoch {found.state['epoch']} is in {folder}"
+    return LossNotFinite(error.what, where=error.where, fix=f"{error.fix}; {kept}.", key=error.key)
+
+
+def _reached(found: checkpoint.Checkpoint) -> tuple[int, int]:
+    return found.state["epoch"], found.state["call"]
 
 
 def _report(training: Training, position: Position, validation_loss: float | None = None) -> None:
