@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# As a worker of one core starts: whichever test touches TensorFlow first, trainings find what they ask for.
+os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 _DATA = "GRIDLOOM_TEST_DATA"
 _NOT_RUN: list[str] = []
 

@@ -180,6 +180,18 @@ class EnvironmentProblem(GridloomError):
     exit_code = 55
 
 
+class NotWritable(GridloomError):
+    """A folder or file that Gridloom should write may not be written, or something else has its place."""
+
+    exit_code = 56
+
+
+class EngineUnavailable(GridloomError):
+    """An engine gives no answer now: no statement about any job."""
+
+    exit_code = 57
+
+
 class Interrupted(GridloomError):
     """Stopped on request after saving; running again goes on from there."""
 
@@ -242,6 +254,8 @@ KINDS: dict[str, type[GridloomError]] = {
         RunLocked,
         NotFound,
         EnvironmentProblem,
+        NotWritable,
+        EngineUnavailable,
         Interrupted,
     )
 }

@@ -6,14 +6,22 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gridloom.errors import DiskFull
+from gridloom.errors import DiskFull, GridloomError, NotWritable
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "no space left in your quota",
+    errno.EFBIG: "a file may not grow any more (`ulimit -f`, or a limit of the file system)",
+}
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+# NumPy says only so much of a write that was cut short.
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
 
 
 @contextmanager
@@ -21,10 +29,13 @@ def full_disk_named(path: Path) -> Iterator[None]:
     """Turn "no space left" below `path` into DiskFull, which says where and what to do."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _NO_SPACE:
+    except GridloomError:
+        raise
+    except Exception as error:
+        space = _no_space(error)
+        if space:
             raise DiskFull(
-                "no space left on the disk",
+                space,
                 where=str(path),
                 fix="Free some space (`gridloom clean` removes results that no run uses) and run again: "
                 "what was finished is kept.",
@@ -32,9 +43,34 @@ def full_disk_named(path: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says when `path` cannot be written into DiskFull or NotWritable."""
+    try:
+        with full_disk_named(path):
+            yield
+    except OSError as error:
+        if error.errno in _FORBIDDEN:
+            raise NotWritable(
+                f"cannot be written: {error.strerror}",
+                where=str(error.filename or path),
+                fix="Name another folder with `--runs`, or change what stands in the way.",
+            ) from error
+        raise
+
+
+def _no_space(error: Exception) -> str:
+    """Which kind of space has run out; nothing if none has. Compiled libraries hide the number in their text."""
+    for number, text in _NO_SPACE.items():
+        if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
+            return text
+    cut_short = isinstance(error, OSError) and error.errno is None and _CUT_SHORT.search(str(error))
+    return _NO_SPACE[errno.ENOSPC] if cut_short else ""
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part; durable on return."""
-    with full_disk_named(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:

@@ -20,7 +20,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from gridloom.errors import DamagedResult, RunLocked
-from gridloom.files import full_disk_named
+from gridloom.files import full_disk_named, writing
 
 JOURNAL = "journal.jsonl"
 LEASE = "driver.lock"
@@ -104,7 +104,7 @@ class Journal:
     def __init__(self, path: Path, fence: int) -> None:
         self.path = path
         self.fence = fence
-        with full_disk_named(path):
+        with writing(path):
             _drop_torn_line(path)
             self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
@@ -194,7 +194,7 @@ class Holder:
 @contextmanager
 def lease(folder: Path) -> Iterator[Journal]:
     """Hold a run and its journal. Raises RunLocked, which names the holder, while another driver has it."""
-    with full_disk_named(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / LEASE, os.O_RDWR | os.O_CREAT, 0o644)
     try:

@@ -24,7 +24,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gridloom.errors import DamagedResult, Interrupted, RunLocked
-from gridloom.files import digest_file, full_disk_named, write_json
+from gridloom.files import digest_file, full_disk_named, write_json, writing
 
 RESULT = "result.json"
 _FIX = "`gridloom run` sets it aside and computes it again."
@@ -166,7 +166,7 @@ class Store:
         Two workers on one task (two runs that share it, or one left over from a killed driver) take turns: the
         scratch folder is locked. Raises Interrupted when `stop` comes true while waiting.
         """
-        with full_disk_named(self.root):
+        with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             lock = self._lock_scratch(task_id, stop)
         if lock is None:
@@ -215,7 +215,7 @@ class Store:
 
     @contextmanager
     def _gate(self, how: int, patience: float) -> Iterator[None]:
-        with full_disk_named(self.root):
+        with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.root, os.O_RDONLY)
         try:

@@ -201,6 +201,11 @@ def test_an_unforeseen_error_keeps_its_traceback_in_a_file(home: Path) -> None:
     assert done.returncode == 52
     (home / "runs").write_text("in the way")
     done = gridloom(home, "run", "toy.yaml", *KINDS)
+    assert done.returncode == 56
+    assert done.stderr.splitlines()[0] == "error[NotWritable] runs/.store: cannot be written: Not a directory"
+    (home / "runs").unlink()
+    (home / "runs").symlink_to("runs")
+    done = gridloom(home, "run", "toy.yaml", *KINDS)
     assert done.returncode == 1
     assert "this should not have happened" in done.stderr
     log = Path(done.stderr.split("Please report it with ")[1].strip())

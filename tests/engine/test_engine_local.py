@@ -202,7 +202,7 @@ def test_operations_answer_or_raise(engine: LocalEngine, tmp_path: Path) -> None
     with pytest.raises(GridloomError, match="no_such_module") as caught:
         engine.ask("environment", {"analysis": analysis, "folder": str(tmp_path)})
     assert caught.value.key == ("model", "function")
-    (tmp_path / "no_such_module.py").write_text("x = 1\n")
+    (tmp_path / "no_such_module.py").write_text("def build(inputs, outputs): ...\n")
     answer = engine.ask("environment", {"analysis": analysis, "folder": str(tmp_path)})
     assert isinstance(answer, dict)
     assert isinstance(answer["kinds"], dict)

@@ -62,7 +62,7 @@ def run_analysis(analysis: Path, runs: Path, *options: str) -> Run:
         capture_output=True,
         text=True,
         timeout=1800,
-        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
+        env=environment(),
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -82,3 +82,56 @@ def ids(count: int, first: int = 0) -> dict[str, npt.NDArray[Any]]:
         "luminosityBlock": np.ones(count, np.uint32),
         "event": np.arange(first, first + count, dtype=np.uint64),
     }
+
+
+# Capabilities of root that reading and writing whatever the permissions say rests on.
+_OVERRIDES = {"CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2}
+_PR_CAPBSET_DROP = 24
+_WITHOUT_OVERRIDES = f"""
+import ctypes, os, sys
+if os.geteuid() == 0:
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    for capability in {tuple(_OVERRIDES.values())}:
+        if prctl({_PR_CAPBSET_DROP}, capability, 0, 0, 0):
+            sys.exit(f"capability {{capability}} cannot be dropped: {{os.strerror(ctypes.get_errno())}}")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def heeding_permissions(arguments: list[str]) -> list[str]:
+    """A command that permissions hold for, also when the tests are run by root."""
+    return [sys.executable, "-c", _WITHOUT_OVERRIDES, *arguments]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a command left: exit code, standard output, and what it said of errors."""
+
+    code: int
+    output: str
+    told: str
+
+    @property
+    def errors(self) -> list[str]:
+        """First lines of the errors."""
+        return [line for line in self.told.splitlines() if line.startswith("error[")]
+
+
+def environment() -> dict[str, str]:
+    """For commands whose words are compared."""
+    return {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
+
+
+def answer_of(arguments: list[str], folder: Path) -> Answer:
+    """Run a command in a folder; no traceback may reach the terminal."""
+    done = subprocess.run(
+        arguments,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env=environment(),
+    )
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    return Answer(code=done.returncode, output=done.stdout, told=done.stderr)

@@ -98,3 +98,9 @@ def _sample_expressions(sample: Sample) -> Iterator[tuple[KeyPath, str]]:
     if sample.normalisation is not None:
         yield ("normalisation", "generator_weight"), sample.normalisation.generator_weight
         yield ("normalisation", "corrections"), sample.normalisation.corrections
+
+
+def output_count(analysis: Analysis) -> int:
+    """Outputs of the network: one for a regression or two classes, else one per class."""
+    classes = len(class_names(analysis))
+    return 1 if analysis.target.regression is not None or classes == 2 else classes

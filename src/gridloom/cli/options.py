@@ -10,7 +10,10 @@ import typer
 from gridloom.driver.runs import Runs
 from gridloom.driver.session import PRELOAD, Settings
 
-AnalysisFile = Annotated[Path, typer.Argument(metavar="ANALYSIS.yaml", help="The analysis file.", show_default=False)]
+# Whether it can be read is for the loader to say, with an exit code of its own.
+AnalysisFile = Annotated[
+    Path, typer.Argument(metavar="ANALYSIS.yaml", help="The analysis file.", show_default=False, readable=False)
+]
 RunName = Annotated[
     str | None,
     typer.Argument(metavar="[RUN]", help="A run's folder or the beginning of its name; default: the newest."),

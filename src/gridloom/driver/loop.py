@@ -9,8 +9,8 @@ from typing import Literal
 
 from gridloom.assignment import Assignment
 from gridloom.driver.events import Listener, ResultDamaged, Stopping, TaskChanged
-from gridloom.engines.base import Engine, EngineUnavailable, JobStatus, State
-from gridloom.errors import DamagedResult, GridloomError, Interrupted, TaskFailed, merged
+from gridloom.engines.base import Engine, JobStatus, State
+from gridloom.errors import DamagedResult, EngineUnavailable, GridloomError, Interrupted, TaskFailed, merged
 from gridloom.journal import Event as JournalEvent
 from gridloom.journal import Journal, history, read_journal
 from gridloom.messages import errors_as_json, one_error

@@ -8,17 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from gridloom.assignment import Assignment
 from gridloom.errors import GridloomError
 from gridloom.task import Progress
-
-
-class EngineUnavailable(GridloomError):
-    """The engine gives no answer now: no statement about any job."""
-
-    exit_code: ClassVar[int] = 56
 
 
 class State(StrEnum):

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from pydantic import ValidationError
 
 from gridloom.analysis.models import Analysis, Feature
-from gridloom.errors import GridloomError, InvalidValue, OutputShape, UnknownKey, UserModelError
+from gridloom.analysis.queries import model_name
+from gridloom.errors import OutputShape, UserModelError
 from gridloom.models import MODELS
 from gridloom.models.base import ModelInputs, Tensor
+from gridloom.models.check import named_model_errors
 from gridloom.models.layers import FeatureTransform, ObjectTransform
 from gridloom.models.user import last_line, load_function
 
@@ -45,11 +46,6 @@ class Network:
 
     model: Any
     body: Any
-
-
-def default_model(analysis: Analysis) -> str:
-    """The model's name when the file gives none: `deepsets` if there are collections, else `mlp`."""
-    return analysis.model.name or ("deepsets" if analysis.collections else "mlp")
 
 
 def mask_name(collection: str) -> str:
@@ -124,36 +120,11 @@ def sentinels_of(feature: Feature) -> tuple[float, ...]:
 def _body(analysis: Analysis, prepared: ModelInputs, outputs: int, folder: Path) -> Tensor:
     if analysis.model.function is not None:
         return _user_body(analysis, prepared, outputs, folder)
-    name = default_model(analysis)
-    if name not in MODELS:
-        raise InvalidValue(
-            f"no model is called `{name}`",
-            fix=f"Models: {', '.join(MODELS)}; or give `function: module:function`.",
-            key=("model", "name"),
-        )
-    builder = MODELS[name]
-    errors = parameter_errors(name, analysis.model.parameters)
+    errors = named_model_errors(analysis)
     if errors:
         raise errors[0]
+    builder = MODELS[str(model_name(analysis))]
     return builder.build(prepared, outputs, builder.parameters.model_validate(analysis.model.parameters))
-
-
-def parameter_errors(name: str, parameters: Mapping[str, object]) -> tuple[GridloomError, ...]:
-    """What is wrong with the parameters of a shipped model, each with its place in the analysis file."""
-    try:
-        MODELS[name].parameters.model_validate(dict(parameters))
-    except ValidationError as error:
-        known = ", ".join(MODELS[name].parameters.model_fields)
-        found: list[GridloomError] = []
-        for problem in error.errors():
-            key = ("model", "parameters", *problem["loc"])
-            if problem["type"] == "extra_forbidden":
-                what = f"`{name}` has no parameter `{problem['loc'][-1]}`"
-                found.append(UnknownKey(what, fix=f"Parameters of {name}: {known}.", key=key))
-            else:
-                found.append(InvalidValue(f"parameter of `{name}`: {problem['msg']}", key=key))
-        return tuple(found)
-    return ()
 
 
 def _user_body(analysis: Analysis, prepared: ModelInputs, outputs: int, folder: Path) -> Tensor:
@@ -176,7 +147,7 @@ def _check_output(analysis: Analysis, logits: Tensor, outputs: int) -> None:
         got = "no tensor" if shape is None else f"shape {tuple(shape)}"
         raise OutputShape(
             f"the model returns {got}; the target needs (None, {outputs})",
-            where=analysis.model.function or default_model(analysis),
+            where=analysis.model.function or str(model_name(analysis)),
             fix=f"End with keras.layers.Dense(outputs) without activation; here outputs = {outputs}.",
             key=("model", "function") if analysis.model.function else ("model",),
         )

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gridloom.assignment import FILE, Assignment
-from gridloom.engines.base import Capabilities, EngineUnavailable, JobStatus, State
+from gridloom.engines.base import Capabilities, JobStatus, State
+from gridloom.errors import EngineUnavailable
 
 
 @dataclass

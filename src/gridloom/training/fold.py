@@ -57,12 +57,6 @@ def _is_regression(analysis: Analysis) -> bool:
     return analysis.target.regression is not None
 
 
-def outputs_of(analysis: Analysis, dataset: Dataset) -> int:
-    """Outputs of the network: one for a regression or two classes, else one per class."""
-    classes = len(dataset.classes)
-    return 1 if _is_regression(analysis) or classes == 2 else classes
-
-
 def targets_of(analysis: Analysis, dataset: Dataset) -> npt.NDArray[np.float32]:
     """(N,) float32: 1 for the signal of two classes, the class number of several, or the regression target."""
     if _is_regression(analysis):

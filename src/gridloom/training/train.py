@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -13,19 +14,20 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from numpy.lib import format as npy
 
 from gridloom.analysis.models import Analysis
-from gridloom.analysis.queries import class_names, signal_indices
+from gridloom.analysis.queries import class_names, model_name, output_count, signal_indices
 from gridloom.data.dataset import Dataset, open_dataset
 from gridloom.data.stream import Stream
 from gridloom.data.weights import check_dataset
 from gridloom.errors import EnvironmentProblem, Interrupted, LossNotFinite
 from gridloom.files import write_json
-from gridloom.models.network import Network, Transforms, build_network, default_model
+from gridloom.models.network import Network, Transforms, build_network
 from gridloom.task import Context, Progress
 from gridloom.training import checkpoint
 from gridloom.training.feed import Material, as_inputs, feed, standardised, training_material
-from gridloom.training.fold import Fold, chunks, fit_transforms, outputs_of, split_fold
+from gridloom.training.fold import Fold, chunks, fit_transforms, split_fold
 from gridloom.training.loop import Loop, compile_loop, steps_per_call, uses_xla
 from gridloom.training.losses import LOSSES
 from gridloom.training.optimizers import build_optimizer
@@ -111,9 +113,11 @@ def _configure(threads: int) -> None:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
         except RuntimeError as error:
-            raise EnvironmentProblem(
-                f"this worker already computes with another number of threads than {threads}", fix="Run again."
-            ) from error
+            # It runs already, with the number it was started with if there is one.
+            if os.environ.get("TF_NUM_INTRAOP_THREADS") != str(threads):
+                raise EnvironmentProblem(
+                    f"this process already computes with another number of threads than {threads}", fix="Run again."
+                ) from error
     tf.config.experimental.enable_op_determinism()
 
 
@@ -126,7 +130,7 @@ def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings.precision)
     try:
-        network = build_network(analysis, transforms, outputs_of(analysis, dataset), Path(context.task.folder))
+        network = build_network(analysis, transforms, output_count(analysis), Path(context.task.folder))
     finally:
         keras.config.set_dtype_policy(policy)
     batch = min(settings.batch, len(raw.train_rows))
@@ -342,7 +346,7 @@ def _description(training: Training) -> dict[str, Any]:
     two = not regression and len(training.dataset.classes) == 2
     return {
         "kind": "regression" if regression else "classification",
-        "model": analysis.model.function or default_model(analysis),
+        "model": analysis.model.function or model_name(analysis),
         "parameters": training.network.model.count_params(),
         "classes": list(class_names(analysis)),
         "positive": signal_indices(analysis)[0] if two else None,
@@ -359,11 +363,11 @@ def _write_scores(training: Training) -> None:
     predictor = Predictor.from_model(training.network.model, _description(training))
     count = len(training.dataset.label)
     columns = predictor.columns
-    scores = np.lib.format.open_memmap(
-        training.context.output / "scores.npy", mode="w+", dtype=np.float32, shape=(count, columns)
-    )
-    for rows in chunks(np.arange(count)):
-        scores[rows[0] : rows[-1] + 1] = predictor(training.dataset.inputs(rows))
-        if training.context.stop():
-            raise Interrupted("stopped on request", where=training.context.task.label, fix="Run again to go on.")
-    scores.flush()
+    # Written, not mapped: on a full disk a write is an error, a mapped page the end of the process.
+    with (training.context.output / "scores.npy").open("wb") as stream:
+        header = {"descr": npy.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": (count, columns)}
+        npy.write_array_header_1_0(stream, header)
+        for rows in chunks(np.arange(count)):
+            stream.write(np.ascontiguousarray(predictor(training.dataset.inputs(rows)), dtype=np.float32).data)
+            if training.context.stop():
+                raise Interrupted("stopped on request", where=training.context.task.label, fix="Run again to go on.")

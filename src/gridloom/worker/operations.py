@@ -48,11 +48,12 @@ def _analysis(arguments: Arguments) -> tuple[Analysis, Path]:
 
 
 def check(arguments: Arguments) -> JsonValue:
-    """What an analysis reads of its files. Raises every error of the files at once."""
+    """Whether an analysis can be done. Raises every error of its files, events and model at once."""
     from gridloom.data.check import check as check_files
+    from gridloom.models.check import check_model
 
     analysis, folder = _analysis(arguments)
-    errors = check_files(analysis, folder)
+    errors = (*check_files(analysis, folder), *check_model(analysis, folder))
     if errors:
         raise Problems(errors)
     return None

@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NoReturn
@@ -26,6 +26,7 @@ from pydantic import JsonValue
 from gridloom.assignment import LOG_FILE, read_assignment
 from gridloom.crash import write_crash_log
 from gridloom.errors import GridloomError
+from gridloom.files import full_disk_named
 from gridloom.messages import Reply, Request, errors_as_json, step_of
 from gridloom.task import Progress
 from gridloom.worker.operations import Operation, load_operation
@@ -132,8 +133,11 @@ class Server:
         path = Path(request.path)
         self._saving = True
         try:
-            with _output_to(path.with_name(LOG_FILE)):
+            with full_disk_named(path.parent), _output_to(path.with_name(LOG_FILE)):
                 return self._perform(path, request.token)
+        except (OSError, GridloomError) as error:  # the log itself
+            known = known_error(error, what=path.parent.name, log=path.with_name(LOG_FILE))
+            return Reply(kind="failed", token=request.token, errors=errors_as_json(known))
         finally:
             self._saving = False
 
@@ -197,7 +201,9 @@ def _output_to(log: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        _flush()
+        # A log that a full disk cuts short is no reason to lose the task's own answer.
+        with suppress(OSError):
+            _flush()
         for number, saved in enumerate(kept, start=1):
             os.dup2(saved, number)
             os.close(saved)
