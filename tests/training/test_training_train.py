@@ -71,7 +71,7 @@ def test_stopping_anywhere_and_going_on_gives_the_same_bits(
     """Two steps per call at this batch: stops fall inside epochs. Dropout and the optimiser's state go along."""
     case = prepared[variant]
     # A network of this size takes all steps of an epoch in one call; more parameters make calls short.
-    changes = {"model": {"name": "mlp", "parameters": {"hidden": [1200, 1200], "dropout": 0.2}}}
+    changes: dict[str, Any] = {"model": {"name": "mlp", "parameters": {"hidden": [1200, 1200], "dropout": 0.2}}}
     whole = trained(case, name=f"whole-{variant}", **changes)
     calls = count(1)
     name = f"broken-{variant}-{stop_at}"

@@ -82,12 +82,12 @@ def test_shuffled_labels_give_half(tmp_path: Path, leak: str) -> None:
     content = analysis_of(4, training={"batch": 512, "epochs": 8})
     run = run_analysis(write_analysis(tmp_path / "analysis.yaml", content), tmp_path / "runs")
     scores, truth, fold = out_of_fold(run, content)
-    for number in range(5):
-        rows = fold == number
-        if leak != "none" and number == 2:
+    for tested in range(5):
+        rows = fold == tested
+        if leak != "none" and tested == 2:
             continue  # its own events do carry their label: no model that was trained on other folds can be blamed
         distance = abs(auc_of(scores[rows], truth[rows]) - 0.5)
-        assert distance < 4 * auc_error(truth[rows]), (number, distance)
+        assert distance < 4 * auc_error(truth[rows]), (tested, distance)
     if leak == "none":
         assert abs(auc_of(scores, truth) - 0.5) < 4 * auc_error(truth)
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,66 +12,24 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from numpy.lib import format as npy
 
 from gridloom.analysis.models import Analysis
-from gridloom.analysis.queries import class_names, model_name, output_count, signal_indices
+from gridloom.analysis.queries import output_count
 from gridloom.data.dataset import Dataset, open_dataset
 from gridloom.data.stream import Stream
 from gridloom.data.weights import check_dataset
 from gridloom.errors import EnvironmentProblem, Interrupted, LossNotFinite
-from gridloom.files import write_json
-from gridloom.models.network import Network, Transforms, build_network
+from gridloom.models.network import build_network
 from gridloom.task import Context, Progress
 from gridloom.training import checkpoint
-from gridloom.training.feed import Material, as_inputs, feed, standardised, training_material
-from gridloom.training.fold import Fold, chunks, fit_transforms, split_fold
-from gridloom.training.loop import Loop, compile_loop, steps_per_call, uses_xla
+from gridloom.training.feed import as_inputs, feed, standardised, training_material
+from gridloom.training.fold import chunks, fit_transforms, split_fold
+from gridloom.training.loop import compile_loop, steps_per_call, uses_xla
 from gridloom.training.losses import LOSSES
 from gridloom.training.optimizers import build_optimizer
+from gridloom.training.outputs import write_outputs
+from gridloom.training.state import Position, Training
 from gridloom.training.tensorboard import EventFile
-
-
-@dataclass(frozen=True, kw_only=True)
-class Position:
-    """Where a training stands: all of its state that is not an array."""
-
-    epoch: int = 0
-    call: int = 0
-    loss_sum: float = 0.0
-    events: int = 0
-    history: tuple[dict[str, float], ...] = ()
-    best_epoch: int = -1
-    best_loss: float = float("inf")
-    seconds: float = 0.0
-
-    def as_state(self) -> dict[str, Any]:
-        """For a checkpoint's manifest, which takes no infinity."""
-        best = self.best_loss if np.isfinite(self.best_loss) else None
-        return {**vars(self), "history": list(self.history), "best_loss": best}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Position:
-        best = state["best_loss"]
-        known = {**state, "history": tuple(state["history"]), "best_loss": float("inf") if best is None else best}
-        return cls(**known)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """Everything that stays the same during one training."""
-
-    context: Context
-    analysis: Analysis
-    dataset: Dataset
-    fold: Fold
-    material: Material
-    stream: Stream
-    network: Network
-    optimizer: Any
-    loop: Loop
-    loss: str
-    started: float = field(default_factory=time.time)
 
 
 def run(context: Context) -> None:
@@ -86,7 +42,7 @@ def run(context: Context) -> None:
     _configure(analysis.training.threads)
     dataset = open_dataset(analysis, [path for name, path in context.inputs.items() if name.startswith("prepare-")])
     check_dataset(analysis, dataset)
-    training, transforms = _set_up(context, analysis, dataset, number)
+    training = _set_up(context, analysis, dataset, number)
     position, best = _resume(training)
     good = None  # the end of the last epoch: every number was finite there
     events = EventFile(context.scratch / "tensorboard", position.history)
@@ -103,7 +59,7 @@ def run(context: Context) -> None:
     events.close()
     _save(training, position, best)
     _restore(training.network.model.variables, best)
-    _write_outputs(training, transforms, position, first_step)
+    write_outputs(training, position, first_step)
 
 
 def _configure(threads: int) -> None:
@@ -121,7 +77,7 @@ def _configure(threads: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int) -> tuple[Training, Transforms]:
+def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int) -> Training:
     settings = analysis.training
     keras.backend.clear_session()
     keras.utils.set_random_seed(settings.seed * 1000 + number)
@@ -146,7 +102,7 @@ def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int)
     )
     loss = _loss_name(analysis, dataset)
     loop = compile_loop(network.body, optimizer, LOSSES[loss], xla=uses_xla(analysis))
-    training = Training(
+    return Training(
         context=context,
         analysis=analysis,
         dataset=dataset,
@@ -158,7 +114,6 @@ def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int)
         loop=loop,
         loss=loss,
     )
-    return training, transforms
 
 
 def _loss_name(analysis: Analysis, dataset: Dataset) -> str:
@@ -326,48 +281,3 @@ def _validation_loss(training: Training) -> float:
 def as_tensors(dataset: Dataset, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
     """The network's inputs for some rows, as tensors."""
     return {name: tf.convert_to_tensor(values) for name, values in as_inputs(dataset.inputs(rows)).items()}
-
-
-def _write_outputs(training: Training, transforms: Transforms, position: Position, first_step: float | None) -> None:
-    output = training.context.output
-    training.network.model.save(output / "model.keras")
-    write_json(output / "model.json", _description(training))
-    write_json(output / "fold.json", {"fold": training.fold.number})
-    write_json(output / "history.json", list(position.history))
-    timing = {"seconds": position.seconds, "first_step": first_step, "best_epoch": position.best_epoch}
-    write_json(output / "timing.json", {**timing, "transforms": transforms.features is not None})
-    shutil.copytree(training.context.scratch / "tensorboard", output / "tensorboard")
-    _write_scores(training)
-
-
-def _description(training: Training) -> dict[str, Any]:
-    analysis = training.analysis
-    regression = analysis.target.regression is not None
-    two = not regression and len(training.dataset.classes) == 2
-    return {
-        "kind": "regression" if regression else "classification",
-        "model": analysis.model.function or model_name(analysis),
-        "parameters": training.network.model.count_params(),
-        "classes": list(class_names(analysis)),
-        "positive": signal_indices(analysis)[0] if two else None,
-        "xla": uses_xla(analysis),
-        "steps_per_call": training.stream.steps_per_call,
-        "user_module": None if analysis.model.function is None else analysis.model.function.partition(":")[0],
-    }
-
-
-def _write_scores(training: Training) -> None:
-    """(N, C) float32: what this fold's model says of every event of the dataset."""
-    from gridloom.training.predict import Predictor
-
-    predictor = Predictor.from_model(training.network.model, _description(training))
-    count = len(training.dataset.label)
-    columns = predictor.columns
-    # Written, not mapped: on a full disk a write is an error, a mapped page the end of the process.
-    with (training.context.output / "scores.npy").open("wb") as stream:
-        header = {"descr": npy.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": (count, columns)}
-        npy.write_array_header_1_0(stream, header)
-        for rows in chunks(np.arange(count)):
-            stream.write(np.ascontiguousarray(predictor(training.dataset.inputs(rows)), dtype=np.float32).data)
-            if training.context.stop():
-                raise Interrupted("stopped on request", where=training.context.task.label, fix="Run again to go on.")
