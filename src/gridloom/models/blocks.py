@@ -42,7 +42,7 @@ def encoded_features(inputs: ModelInputs, bins: int) -> Tensor:
 
     The bins make skewed and peaked columns easy; the plain columns make sums and differences of columns easy. The bins
     enter small, so that they are used where they help and do not drown the plain columns: on normal toys the network
-    then reaches the best AUC, and on small samples of jets that of boosted trees (docs/performance.md).
+    then reaches the best AUC, and on small samples it comes near to boosted trees (docs/performance.md).
     """
     import keras
 

@@ -159,11 +159,14 @@ def _draw_signal_line(axes: Axes, evaluation: Evaluation, distribution: ScoreDis
             signal = [a + b for a, b in zip(signal, one.yields.contents, strict=True)]
     if sum(signal) <= 0 or sum(total) <= 0:
         return
-    factor = sum(total) / sum(signal)
-    if factor < 3:
+    ratio = sum(total) / sum(signal)
+    if ratio < 3:
         return
+    # A round factor, 1, 2 or 5 times a power of ten: it is read off, not measured.
+    power = 10.0 ** math.floor(math.log10(ratio))
+    factor = max(step * power for step in (1, 2, 5) if step * power <= ratio)
     scaled = [factor * content for content in signal]
-    axes.stairs(scaled, distribution.edges, color=style.INK, linestyle="--", label=f"Signal × {factor:.3g}")
+    axes.stairs(scaled, distribution.edges, color=style.INK, linestyle="--", label=f"Signal × {factor:,.0f}")
 
 
 def draw_yields(evaluation: Evaluation) -> Figure | None:
