@@ -32,13 +32,13 @@ def simulate(description: str, processes: tuple[Process, ...], *, events: int, s
     )
     # A batch system stops jobs with SIGTERM: as Ctrl-C, it must leave no broken files.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    console = Console()
+    console = Console(soft_wrap=True)
     jobs = jobs_of(request)
     try:
         manifest = open_manifest(arguments.out, request, overwrite=arguments.overwrite)
         _run(console, jobs, manifest, arguments.jobs)
     except (ProductionError, OSError) as error:
-        console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"error: {error}", highlight=False, markup=False)
         return 1
     except KeyboardInterrupt:
         console.print("Stopped. Finished files are kept; the same command goes on from here.", highlight=False)
