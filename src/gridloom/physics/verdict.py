@@ -25,7 +25,8 @@ CERTAIN_LEAK_AREA = 0.9995
 
 
 def _plus_minus(value: Interval, digits: int = 4) -> str:
-    return f"{value.value:.{digits}f} (+{value.high - value.value:.{digits}f} −{value.value - value.low:.{digits}f})"
+    middle = f"{value.value:.{digits}f}".replace("-", "−")
+    return f"{middle} (+{value.high - value.value:.{digits}f} −{value.value - value.low:.{digits}f})"
 
 
 def _pull(value: Interval, expected: float) -> float:
