@@ -364,6 +364,12 @@ def test_nearly_perfect_network_is_suspicious(toy: Toy) -> None:
     assert found.status == "warn"
 
 
+@pytest.mark.parametrize(("area", "status"), [(0.98, "good"), (0.995, "warn"), (0.004, "warn"), (0.9999, "bad")])
+def test_one_strong_input_is_asked_about_and_a_perfect_one_refused(toy: Toy, area: float, status: str) -> None:
+    discrimination = evaluate(toy(events=800)).discriminations[0]
+    assert verdict.leak([Separation(name="x", area=area)], discrimination).status == status
+
+
 def test_folds_that_disagree(toy: Toy) -> None:
     discrimination = evaluate(toy(events=800)).discriminations[0]
     network = discrimination.network.model_copy(update={"fold_areas": (0.76, 0.5, 0.77)})
