@@ -45,14 +45,16 @@ bench: $(LOCKED) ## Throughput and start-up beside their limit and their peers
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/startup.py
 
-docs: $(LOCKED) ## Regenerate the schema and the reference of the analysis file
+docs: $(LOCKED) ## Regenerate schemas and references of the analysis file and of sites
 	$(BIN)/python -m gridloom.analysis.schema
 	$(BIN)/python -m gridloom.analysis.reference docs/reference/analysis-file.md
 	$(BIN)/python -m gridloom.expressions.reference
+	$(BIN)/python -m gridloom.sites.schema
+	$(BIN)/python -m gridloom.sites.reference docs/reference/sites.md
 
 lock: $(LOCKED) ## Renew the locked versions
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
-	  --extra cpu --extra examples --group dev pyproject.toml -o requirements/lock.txt
+	  --extra cpu --extra htcondor --extra examples --group dev pyproject.toml -o requirements/lock.txt
 	echo "uv>=0.9" | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --upgrade - -o requirements/uv.txt
 

@@ -12,25 +12,27 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # As a worker of one core starts: whichever test touches TensorFlow first, trainings find what they ask for.
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 _DATA = "GRIDLOOM_TEST_DATA"
-_NOT_RUN: list[str] = []
+# Marker -> the variable without which its tests cannot run.
+_NEEDED = {"data": _DATA, "site": "GRIDLOOM_TESTBED"}
+_NOT_RUN: dict[str, list[str]] = {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked `data` need GRIDLOOM_TEST_DATA; without it they are named as not run."""
-    if os.environ.get(_DATA):
-        return
-    kept = [item for item in items if item.get_closest_marker("data") is None]
-    dropped = [item for item in items if item.get_closest_marker("data") is not None]
-    if dropped:
-        config.hook.pytest_deselected(items=dropped)
-        items[:] = kept
-        _NOT_RUN.extend(item.nodeid for item in dropped)
+    """Tests that need real files or batch systems, where these are missing, are named as not run."""
+    for marker, variable in _NEEDED.items():
+        if os.environ.get(variable):
+            continue
+        dropped = [item for item in items if item.get_closest_marker(marker) is not None]
+        if dropped:
+            config.hook.pytest_deselected(items=dropped)
+            items[:] = [item for item in items if item.get_closest_marker(marker) is None]
+            _NOT_RUN[variable] = [item.nodeid for item in dropped]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _NOT_RUN:
-        terminalreporter.section(f"not run: {_DATA} is not set")
-        for name in _NOT_RUN:
+    for variable, names in _NOT_RUN.items():
+        terminalreporter.section(f"not run: {variable} is not set")
+        for name in names:
             terminalreporter.line(name)
 
 

@@ -18,7 +18,9 @@ from ruamel.yaml import YAML
 from gridloom.analysis.load import load_text
 from gridloom.analysis.models import Analysis
 from gridloom.cli.main import app
+from gridloom.engines.registry import engine_kind, read_options
 from gridloom.errors import KINDS
+from gridloom.sites import load as sites
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -70,6 +72,14 @@ def of_language(language: str) -> list[Snippet]:
 
 def is_whole(snippet: Snippet) -> bool:
     return re.search(r"^gridloom: 1\b", snippet.text, re.MULTILINE) is not None
+
+
+def analysis_snippets(*, whole: bool) -> list[Snippet]:
+    return [item for item in of_language("yaml") if not has_sites(item) and is_whole(item) == whole]
+
+
+def has_sites(snippet: Snippet) -> bool:
+    return re.search(r"^sites:", snippet.text, re.MULTILINE) is not None
 
 
 def name_of(value: object) -> str:
@@ -167,12 +177,12 @@ def test_every_room_is_in_the_architecture() -> None:
     assert {room for room in packages | modules if room not in text} == set()
 
 
-@pytest.mark.parametrize("snippet", [item for item in of_language("yaml") if is_whole(item)], ids=name_of)
+@pytest.mark.parametrize("snippet", analysis_snippets(whole=True), ids=name_of)
 def test_whole_analysis_files_load(snippet: Snippet) -> None:
     assert load_text(snippet.text, Path(snippet.name)).analysis.gridloom == 1
 
 
-@pytest.mark.parametrize("snippet", [item for item in of_language("yaml") if not is_whole(item)], ids=name_of)
+@pytest.mark.parametrize("snippet", analysis_snippets(whole=False), ids=name_of)
 def test_parts_of_analysis_files_have_known_keys(snippet: Snippet) -> None:
     content = YAML(typ="safe", pure=True).load(snippet.text)
     rest = {
@@ -182,6 +192,13 @@ def test_parts_of_analysis_files_have_known_keys(snippet: Snippet) -> None:
         "target": {"signal": "signal"},
     }
     assert Analysis.model_validate({**rest, **content}).gridloom == 1
+
+
+@pytest.mark.parametrize("snippet", [item for item in of_language("yaml") if has_sites(item)], ids=name_of)
+def test_files_of_sites_load_and_their_options_exist(snippet: Snippet) -> None:
+    text = snippet.text if is_whole(snippet) else f"gridloom: 1\n{snippet.text}"
+    for loaded in sites.load_text(text, Path(snippet.name)).values():
+        read_options(loaded.site, engine_kind(loaded.site.engine))
 
 
 @pytest.mark.parametrize("snippet", of_language("python"), ids=name_of)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,25 +14,44 @@ from gridloom.task import Task
 FILE = "task.json"
 ERROR_FILE = "error.json"
 LOG_FILE = "output.log"
+NOTES_FILE = "notes.jsonl"
+# What travels back from a node without a shared file system, and what is in it.
+STATE = "state"
+SCRATCH = "scratch"
+RESULT_FOLDER = "result"
+SAVED_STATE = "saved.tar"
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
 class Assignment(BaseModel):
-    """One attempt at one task. `token` names the attempt; `store` is the folder of results as the worker sees it."""
+    """One attempt at one task.
+
+    `token` names the attempt; `store` is the folder of results as the worker sees it; `avoid` names nodes that have
+    failed; `versions` are those that the task was planned with, to say what differs where they do. It `goes_on` where
+    an earlier attempt has left its state in the store.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: Task
     token: str
     store: str
+    avoid: tuple[str, ...] = ()
+    versions: dict[str, str] = {}
+    goes_on: bool = False
 
     @property
     def folder(self) -> str:
         """Name of the attempt's folder of log and messages, for people too."""
-        return f"{self.task.label.replace('/', '-').replace(' ', '-')}-{self.token}"
+        return f"{_UNSAFE.sub('-', self.task.label)}-{self.token}"
 
     def as_text(self) -> str:
         """JSON in the models' own order: in `samples` and `definitions` the order has a meaning."""
-        return self.model_dump_json(indent=1) + "\n"
+        return self.model_dump_json(indent=1, exclude=self._unsaid) + "\n"
+
+    @property
+    def _unsaid(self) -> set[str]:
+        return {name for name in ("avoid", "versions", "goes_on") if not getattr(self, name)}
 
     def write(self, folder: Path) -> Path:
         path = folder / FILE

@@ -12,6 +12,7 @@ import platform
 import socket
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
@@ -76,13 +77,16 @@ def environment_digest(kind: Kind) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything a result can depend on, of Gridloom and of Python."""
+    """Versions of everything a result can depend on, of Gridloom and of Python; what is not installed is left out."""
     names = sorted({name for group in DISTRIBUTIONS.values() for name in group})
-    return {
+    found = {
         "python": platform.python_version(),
         "gridloom": importlib.metadata.version("gridloom"),
-        **dict(_version(name) for name in names),
     }
+    for name in names:
+        with suppress(EnvironmentProblem):
+            found |= dict([_version(name)])
+    return found
 
 
 def machine() -> dict[str, str]:
@@ -111,6 +115,11 @@ def thread_variables(cores: int) -> dict[str, str]:
         "TF_NUM_INTRAOP_THREADS",
     )
     return dict.fromkeys(names, str(cores)) | {"TF_NUM_INTEROP_THREADS": "1"}
+
+
+def worker_variables(cores: int) -> dict[str, str]:
+    """What a worker's environment says to its libraries: threads, and no greetings in the logs of physicists."""
+    return {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"} | thread_variables(cores)
 
 
 def code_digest(function: str, folder: Path) -> str:

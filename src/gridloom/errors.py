@@ -192,6 +192,24 @@ class EngineUnavailable(GridloomError):
     exit_code = 57
 
 
+class SiteProblem(GridloomError):
+    """A site is not known, or cannot do what was asked of it."""
+
+    exit_code = 58
+
+
+class SubmissionRefused(GridloomError):
+    """The batch system took the request and said no: a wrong partition, account or limit."""
+
+    exit_code = 59
+
+
+class NodeProblem(GridloomError):
+    """A worker node cannot do the task; another one may."""
+
+    exit_code = 60
+
+
 class Interrupted(GridloomError):
     """Stopped on request after saving; running again goes on from there."""
 
@@ -256,6 +274,9 @@ KINDS: dict[str, type[GridloomError]] = {
         EnvironmentProblem,
         NotWritable,
         EngineUnavailable,
+        SiteProblem,
+        SubmissionRefused,
+        NodeProblem,
         Interrupted,
     )
 }

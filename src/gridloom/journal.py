@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -32,22 +32,29 @@ Event = Literal[
     "quarantined",  # a task's result was damaged and set aside
     "submitting",  # about to give a task to the engine under `token`
     "submitted",  # the engine has it, as `job`
-    "evicted",  # the worker was lost; the task is tried again
+    "began",  # its job runs, on `host`
+    "resumed",  # the batch system has started its job again by itself; `lost` seconds of work were done anew
+    "released",  # its job was held; it goes on as `reason` says
+    "evicted",  # its job was lost; the task is tried again
     "done",
     "failed",
     "withdrawn",  # taken back before it began
     "saved",  # stopped on request; running again goes on
     "interrupted",  # the driver left on request
+    "left",  # the driver left, and the jobs go on without it
     "finished",  # all tasks are done
 ]
 TaskState = Literal["waiting", "submitted", "done", "reused", "failed", "saved", "lost"]
-RunState = Literal["new", "going", "finished", "failed", "interrupted"]
+RunState = Literal["new", "going", "finished", "failed", "interrupted", "left"]
 
 _TASK_STATES: dict[Event, TaskState] = {
     "reused": "reused",
     "quarantined": "waiting",
     "submitting": "submitted",
     "submitted": "submitted",
+    "began": "submitted",
+    "resumed": "submitted",
+    "released": "submitted",
     "evicted": "waiting",
     "withdrawn": "waiting",
     "done": "done",
@@ -58,6 +65,7 @@ _RUN_STATES: dict[Event, RunState] = {
     "started": "going",
     "failed": "failed",
     "interrupted": "interrupted",
+    "left": "left",
     "finished": "finished",
 }
 
@@ -73,6 +81,8 @@ class Record(BaseModel):
     task: str = ""
     token: str = ""
     job: str = ""
+    host: str = ""
+    lost: float | None = None
     reason: str = ""
     error: dict[str, JsonValue] | None = None
 
@@ -85,7 +95,10 @@ class TaskRecord:
     attempts: int = 0
     token: str = ""
     job: str = ""
+    host: str = ""
     reason: str = ""
+    evictions: int = 0
+    lost: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +111,18 @@ class History:
     fence: int = 0
 
 
+class Details(TypedDict, total=False):
+    """What a line may say beside its event."""
+
+    task: str
+    token: str
+    job: str
+    host: str
+    lost: float | None
+    reason: str
+    error: dict[str, JsonValue] | None
+
+
 class Journal:
     """The open journal of a run, held by the run's one driver."""
 
@@ -108,23 +133,33 @@ class Journal:
             _drop_torn_line(path)
             self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
-    def write(
-        self,
-        event: Event,
-        *,
-        task: str = "",
-        token: str = "",
-        job: str = "",
-        reason: str = "",
-        error: dict[str, JsonValue] | None = None,
-    ) -> None:
+    def write(self, event: Event, **details: Unpack[Details]) -> None:
         """Append one line; it is on the disk on return."""
-        record = Record(
-            at=time.time(), fence=self.fence, event=event, task=task, token=token, job=job, reason=reason, error=error
-        )
+        self.write_all([self.record(event, **details)])
+
+    def record(self, event: Event, **details: Unpack[Details]) -> Record:
+        """A line of this driver, to be written together with others."""
+        return Record(at=time.time(), fence=self.fence, event=event, **details)
+
+    def write_all(self, records: Iterable[Record]) -> None:
+        """Append lines; all are on the disk on return. A kill leaves some of them, or all, and never a part of one."""
+        lines = [record.model_dump_json(exclude_defaults=True) + "\n" for record in records]
         with full_disk_named(self.path):
-            os.write(self._handle, (record.model_dump_json(exclude_defaults=True) + "\n").encode())
+            rest = "".join(lines).encode()
+            while rest:
+                rest = rest[os.write(self._handle, rest) :]
             os.fsync(self._handle)
+
+    def check_lease(self) -> None:
+        """Raise RunLocked if another driver has taken the run: a lock can be lost with its file server."""
+        try:
+            fence = int(json.loads((self.path.parent / LEASE).read_text())["fence"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if fence > self.fence:
+            raise RunLocked(
+                "another driver has taken over the run", where=str(self.path.parent), fix="Leave it to that one."
+            )
 
     def close(self) -> None:
         os.close(self._handle)
@@ -170,7 +205,10 @@ def _follow(known: TaskRecord | None, record: Record) -> TaskRecord:
         attempts=attempts,
         token=record.token or (known.token if known else ""),
         job=record.job or (known.job if known else ""),
+        host=record.host or (known.host if known else ""),
         reason=record.reason,
+        evictions=(known.evictions if known else 0) + (record.event in ("evicted", "resumed")),
+        lost=(known.lost if known else 0.0) + (record.lost or 0.0),
     )
 
 
@@ -200,9 +238,10 @@ def lease(folder: Path) -> Iterator[Journal]:
     try:
         _take(handle, folder)
         os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
         path = folder / JOURNAL
         journal = Journal(path, history(read_journal(path)).fence + 1)
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "fence": journal.fence}
+        os.pwrite(handle, json.dumps(holder).encode(), 0)
         try:
             yield journal
         finally:

@@ -48,6 +48,24 @@ class Reply(_Message):
     answer: JsonValue = None
 
 
+class Note(_Message):
+    """What a job says on a node: it `began`, goes on (`progress`), and that its parent process `left`, and how.
+
+    `saved` is the time of the state that it goes on from, or that it leaves behind; None if there is none.
+    """
+
+    kind: Literal["began", "progress", "left"]
+    at: float
+    token: str = ""
+    host: str = ""
+    job: str = ""
+    step: Step | None = None
+    saved: float | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    memory_mb: float = 0.0
+
+
 def step_of(progress: Progress) -> Step:
     """Progress as it travels: JSON knows no NaN, so values that are not finite are left out."""
     values = {name: float(value) for name, value in progress.values.items() if math.isfinite(value)}

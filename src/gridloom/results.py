@@ -19,9 +19,10 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from gridloom.errors import DamagedResult, Interrupted, RunLocked
 from gridloom.files import digest_file, full_disk_named, write_json, writing
@@ -32,12 +33,20 @@ _SHORT, _LONG_CLEAN = 10.0, 300.0  # seconds of patience
 _WAIT = 0.1  # seconds between two looks at a task that another worker holds
 
 
+def _inside(path: str) -> str:
+    """Results travel between machines: a name must not lead out of their folder."""
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts or not parts.parts:
+        raise ValueError("a name that leads out of the result's folder")
+    return path
+
+
 class Output(BaseModel):
     """One file of a result; the time of its last change saves reading files that nobody touched."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str
+    path: Annotated[str, AfterValidator(_inside)]
     size: int
     sha256: str
     changed_ns: int
@@ -82,6 +91,11 @@ class Store:
 
     def scratch(self, task_id: str) -> Path:
         return self.root / f"{task_id}.scratch"
+
+    def has_state(self, task_id: str) -> bool:
+        """Whether an earlier attempt has left something to go on from."""
+        scratch = self.scratch(task_id)
+        return scratch.is_dir() and any(scratch.iterdir())
 
     def find(self, task_id: str) -> Result | None:
         """The result of a task, or None while there is none. Raises DamagedResult when result.json is unreadable."""
@@ -135,6 +149,48 @@ class Store:
                 return first or result
             _make_durable(self.root)
         return result
+
+    def adopt(self, brought: Path, task_id: str, token: str) -> Result:
+        """Make a result that was brought from elsewhere the task's own, if it agrees with its digests.
+
+        Raises DamagedResult, and then leaves it where it is. The first result of a task wins.
+        """
+        result = self._read_brought(brought, task_id)
+        listed = {output.path for output in result.outputs} | {RESULT}
+        for path in brought.rglob("*"):
+            if path.is_symlink() or (path.is_file() and path.relative_to(brought).as_posix() not in listed):
+                path.unlink()
+        for output in result.outputs:
+            self._verify_output(brought / output.path, output, fully=True)
+        with writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            attempt = self.attempt(task_id, token)
+            shutil.rmtree(attempt, ignore_errors=True)
+            shutil.move(brought, attempt)
+            # The times of change that were recorded are those of another disk.
+            outputs = list_outputs(attempt)
+        return self.finish(attempt, result.model_copy(update={"outputs": outputs}))
+
+    def _read_brought(self, brought: Path, task_id: str) -> Result:
+        path = brought / RESULT
+        try:
+            result = Result.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise DamagedResult("the result that came back has no readable result.json", where=str(path)) from error
+        if result.task != task_id:
+            raise DamagedResult(f"the result that came back is one of {result.task}", where=str(path))
+        return result
+
+    def keep_scratch(self, brought: Path, task_id: str) -> bool:
+        """Put a state that was saved elsewhere where the task's next attempt goes on from; not while one is on it."""
+        scratch = self.scratch(task_id)
+        if _is_locked(scratch):
+            return False
+        with writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.move(brought, scratch)
+        return True
 
     def quarantine(self, task_id: str, token: str) -> Path:
         """Set a damaged result aside, so that it is computed again and can still be looked at."""

@@ -11,10 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from gridloom.files import digest_json
 
-Kind = Literal["prepare", "train", "reference", "evaluate", "report"]
+Kind = Literal["prepare", "train", "reference", "evaluate", "report", "probe"]
 
 # Raised when a kind of task computes something else from the same parameters: old results are then not reused.
-CONTRACT_VERSIONS: dict[Kind, int] = {"prepare": 1, "train": 1, "reference": 1, "evaluate": 1, "report": 1}
+CONTRACT_VERSIONS: dict[Kind, int] = {
+    "prepare": 1,
+    "train": 1,
+    "reference": 1,
+    "evaluate": 1,
+    "report": 1,
+    "probe": 1,  # looks at a worker node for `gridloom site check`; part of no plan
+}
 
 
 class _Data(BaseModel):
@@ -22,7 +29,10 @@ class _Data(BaseModel):
 
 
 class InputFile(_Data):
-    """A ROOT file as a task sees it; `uuid` and `size` identify the content, the path only says where it is."""
+    """A ROOT file as a task sees it; `uuid` and `size` identify the content, the path only says where it is.
+
+    `copies` says where a worker finds files that were brought to it: path, of the file or a friend, to copy.
+    """
 
     path: str
     uuid: str
@@ -30,6 +40,7 @@ class InputFile(_Data):
     entries: int
     friends: tuple[str, ...] = ()
     friend_uuids: tuple[str, ...] = ()
+    copies: dict[str, str] = {}
 
 
 class Resources(_Data):

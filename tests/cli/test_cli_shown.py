@@ -88,7 +88,7 @@ def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
         "[1/4] train fold 0 begins",
         "[1/4] train fold 0 30% epoch 3/10  loss 0.1235",
         "[1/4] train fold 0 retried: the worker was lost",
-        "[1/4] train fold 0 30% epoch 3/10  loss 0.1235",
+        "[1/4] train fold 0 begins",
         "[2/4] train fold 0 done",
         "prepare: bad digest (f); set aside, computed again",
         "train failed: 1 running task is asked to save or let finish",

@@ -23,7 +23,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         journal.write("failed", task="b", reason="no", error={"kind": "EmptyClass"})
     found = history(read_journal(tmp_path / JOURNAL))
     assert found.state == "failed"
-    assert found.tasks["a"] == TaskRecord(state="submitted", attempts=2, token="t2", job="7", reason="")
+    assert found.tasks["a"] == TaskRecord(state="submitted", attempts=2, token="t2", job="7", evictions=1)
     assert found.tasks["b"].reason == "no"
     assert found.fence == 1
     assert found.last > 0

@@ -17,7 +17,8 @@ import pytest
 
 from gridloom.assignment import Assignment
 from gridloom.driver.events import Event, ResultDamaged, Stopping, TaskChanged
-from gridloom.driver.loop import GRACE_POLLS, Driver, StopRequest, Workplace
+from gridloom.driver.loop import Driver
+from gridloom.driver.workplace import Pace, StopRequest, Workplace
 from gridloom.engines.base import Engine, JobStatus, State
 from gridloom.engines.local import LocalEngine, LocalSettings
 from gridloom.errors import EmptyClass, GridloomError, Interrupted, Problems, TaskFailed
@@ -51,6 +52,7 @@ class House:
 
     folder: Path
     jobs: int = 2
+    pace: Pace = field(default_factory=lambda: Pace(unknown=0.3))
     heard: list[Event] = field(default_factory=list)
     stop: StopRequest = field(default_factory=StopRequest)
     on_event: Callable[[Event], None] = field(default=lambda event: None)
@@ -67,7 +69,14 @@ class House:
         used = engine or LocalEngine(LocalSettings(jobs=self.jobs, kinds=KINDS, grace=5), self.folder / "logs")
         try:
             with lease(self.folder) as journal:
-                place = Workplace(store=self.store, engine=used, journal=journal, listener=self.listen, stop=self.stop)
+                place = Workplace(
+                    store=self.store,
+                    engine=used,
+                    journal=journal,
+                    listener=self.listen,
+                    stop=self.stop,
+                    pace=self.pace,
+                )
                 driver = Driver(plan, place)
                 driver.look()
                 driver.run()
@@ -311,7 +320,7 @@ def test_a_job_of_a_former_driver_is_adopted_not_submitted_again(house: House) -
 
 
 def test_a_vanished_job_counts_as_lost_after_a_while(house: House) -> None:
-    pool = make_pool(patience=GRACE_POLLS + 5)
+    pool = make_pool(patience=1_000_000)
     forgotten = False
 
     def forget(event: Event) -> None:
@@ -325,6 +334,8 @@ def test_a_vanished_job_counts_as_lost_after_a_while(house: House) -> None:
         ids = real(jobs)
         if pool.submitted == 1:
             pool.states.clear()
+        else:
+            pool.patience = 0
         return ids
 
     pool.submit = submit  # type: ignore[method-assign]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gridloom.analysis.models import Analysis
@@ -11,7 +11,7 @@ from gridloom.analysis.problems import name_of
 from gridloom.analysis.queries import expressions_of
 from gridloom.analysis.repair import check_values, without_consequences
 from gridloom.analysis.rules import broken_rules
-from gridloom.analysis.syntax import Document, Position, read_document
+from gridloom.analysis.syntax import Document, Position, decoded, place_of, placed_problems, read_document
 from gridloom.errors import AnalysisSyntaxError, GridloomError, InvalidExpression, KeyPath, NotFound, Problems
 from gridloom.expressions import Expression, parse, parse_all
 
@@ -29,7 +29,7 @@ class LoadedAnalysis:
 
     def locate(self, key: KeyPath) -> str:
         """`file:line:column` of a key or list item, or of the nearest part around it that the file has."""
-        return _where(self.path, _position(self.places, key))
+        return place_of(self.path, self.places, key)
 
 
 def load_analysis(path: Path) -> LoadedAnalysis:
@@ -47,13 +47,11 @@ def load_text(text: str, path: Path) -> LoadedAnalysis:
         document = read_document(text)
     except AnalysisSyntaxError as error:
         raise error.at(f"{path}:{error.where}") from error
-    places = {**document.places, **dict(_numbered_cuts(document))}
+    document = replace(document, places={**document.places, **dict(_numbered_cuts(document))})
     analysis, errors = _check(document)
     if errors or analysis is None:
-        placed = [*document.problems, *((_position(places, error.key), error) for error in errors)]
-        placed.sort(key=lambda pair: pair[0])
-        raise Problems(error.at(_where(path, position)) for position, error in placed)
-    return LoadedAnalysis(analysis=analysis, path=path, text=text, places=places)
+        raise placed_problems(document, errors, path)
+    return LoadedAnalysis(analysis=analysis, path=path, text=text, places=document.places)
 
 
 def _read(path: Path) -> str:
@@ -65,14 +63,7 @@ def _read(path: Path) -> str:
     except OSError as error:
         fix = "Give the path of a readable YAML file."
         raise NotFound(f"cannot be read: {error.strerror}", where=str(path), fix=fix) from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        column = error.start - content.rfind(b"\n", 0, error.start)
-        raise AnalysisSyntaxError(
-            "the file is not UTF-8 text", where=f"{path}:{line}:{column}", fix="Save it with the encoding UTF-8."
-        ) from error
+    return decoded(content, path)
 
 
 def _check(document: Document) -> tuple[Analysis | None, list[GridloomError]]:
@@ -118,13 +109,3 @@ def _numbered_cuts(document: Document) -> Iterator[tuple[KeyPath, Position]]:
         cuts = document.values.get(key)
         for index, name in enumerate(cuts if isinstance(cuts, dict) else ()):
             yield (key, index), document.places[key, name]
-
-
-def _position(places: Mapping[KeyPath, Position], key: KeyPath) -> Position:
-    while key and key not in places:
-        key = key[:-1]
-    return places.get(key, Position())
-
-
-def _where(path: Path, position: Position) -> str:
-    return f"{path}:{position.line}:{position.column}"

@@ -27,7 +27,7 @@ def _one_as_many(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     """`1e4` is a whole number, `true` is none (Python takes it for 1)."""
     if isinstance(value, bool):
         raise ValueError("must be a whole number, not `true` or `false`")
@@ -49,7 +49,7 @@ Text = Annotated[str, Field(min_length=1)]
 SomeTexts = Annotated[tuple[Text, ...], Field(min_length=1)]
 Texts = Annotated[SomeTexts, BeforeValidator(_one_as_many, json_schema_input_type=Text | SomeTexts)]
 # Numbers are strict: `batch: "64"` and `folds: true` are mistakes, not other spellings.
-Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
+Whole = Annotated[int, Field(strict=True), BeforeValidator(whole)]
 Number = Annotated[float, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
@@ -341,7 +341,7 @@ class DamagedFiles(Part):
 class Analysis(Part):
     """One analysis: what to read, what to learn, how to judge it."""
 
-    gridloom: Annotated[Literal[1], BeforeValidator(_whole)] = Field(description="Version of the file format.")
+    gridloom: Annotated[Literal[1], BeforeValidator(whole)] = Field(description="Version of the file format.")
     name: Name = Field(description="Name of the analysis: letters, digits and `_ . + -`; runs are called after it.")
     luminosity: Number | None = Field(
         default=None, gt=0, description="Integrated luminosity in /pb, for `normalisation`."

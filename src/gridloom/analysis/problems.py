@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gridloom.analysis.schema import forms, schema_at
+from gridloom.analysis.forms import Schema, forms, keys_of, part_at
 from gridloom.analysis.syntax import Value
 from gridloom.analysis.words import PATTERNS, type_in_words
 from gridloom.errors import GridloomError, InvalidValue, KeyPath, UnknownKey
@@ -29,10 +29,13 @@ class _Finding:
     field: str = ""
 
 
-def problems_of(error: ValidationError, values: Mapping[str, Value]) -> tuple[GridloomError, ...]:
-    """One error per wrong place, each with its `key`; of the forms a value may have, the nearest one speaks."""
+def problems_of(error: ValidationError, values: Mapping[str, Value], schema: Schema) -> tuple[GridloomError, ...]:
+    """One error per wrong place, each with its `key`; of the forms a value may have, the nearest one speaks.
+
+    `schema` is the file's, without references.
+    """
     findings = [_finding(detail, values) for detail in error.errors(include_url=False)]
-    return tuple(_problem(finding) for finding in _one_per_place(findings))
+    return tuple(_problem(finding, schema) for finding in _one_per_place(findings))
 
 
 def _finding(detail: ErrorDetails, values: Mapping[str, Value]) -> _Finding:
@@ -62,33 +65,35 @@ def _one_per_place(findings: Iterable[_Finding]) -> Iterator[_Finding]:
         deeper = any(
             len(other.path) > len(finding.path) and other.path[: len(finding.path)] == finding.path for other in every
         )
-        if finding.path in seen or (deeper and finding.kind != "value_error"):
+        if finding.path in seen or (deeper and finding.kind not in ("value_error", _KEY)):
             continue
         seen.add(finding.path)
         yield finding
 
 
-def _problem(finding: _Finding) -> GridloomError:
+def _problem(finding: _Finding, schema: Schema) -> GridloomError:
     name = name_of(finding.path)
     if finding.kind == "extra_forbidden":
-        return unknown_key(finding.path)
+        return unknown_key(finding.path, schema)
     if finding.kind == "missing":
-        node = schema_at(finding.path)
+        node = part_at(schema, finding.path)
         fix = f"Add `{finding.field}:` with {type_in_words(node)}." if node is not None else ""
         return InvalidValue(f"`{finding.field}` is missing{_inside(finding.path[:-1])}", fix=fix, key=finding.path)
     if finding.kind == _KEY:
+        if valid_keys(finding.path[:-1], schema):
+            return unknown_key(finding.path, schema)
         return InvalidValue(
             f"`{finding.path[-1]}` cannot be used as a name{_inside(finding.path[:-1])}",
-            fix=f"It must be {_key_in_words(finding.path[:-1])}.",
+            fix=f"It must be {_key_in_words(finding.path[:-1], schema)}.",
             key=finding.path,
         )
     if finding.kind == "value_error":
         return InvalidValue(f"{name}: {finding.message}", key=finding.path)
-    return _wrong_value(finding, name)
+    return _wrong_value(finding, name, schema)
 
 
-def _wrong_value(finding: _Finding, name: str) -> InvalidValue:
-    node = schema_at(finding.path)
+def _wrong_value(finding: _Finding, name: str, schema: Schema) -> InvalidValue:
+    node = part_at(schema, finding.path)
     wanted = type_in_words(node) if node is not None else finding.message
     fix = "Write the value after the colon, or leave the key out." if finding.value is None else ""
     if isinstance(finding.value, str) and finding.value.lower() in ("yes", "no", "on", "off") and "`true`" in wanted:
@@ -102,9 +107,9 @@ def _wrong_value(finding: _Finding, name: str) -> InvalidValue:
     return InvalidValue(f"{name} must be {wanted}, {_not(finding.value)}", fix=fix, key=finding.path)
 
 
-def unknown_key(path: KeyPath) -> UnknownKey:
+def unknown_key(path: KeyPath, schema: Schema) -> UnknownKey:
     """An unknown key with the nearest valid one and all valid ones."""
-    valid = valid_keys(path[:-1])
+    valid = valid_keys(path[:-1], schema)
     near = nearest(str(path[-1]), valid)
     guess = f"Did you mean `{near}`? " if near else ""
     return UnknownKey(
@@ -114,10 +119,10 @@ def unknown_key(path: KeyPath) -> UnknownKey:
     )
 
 
-def valid_keys(path: KeyPath) -> tuple[str, ...]:
+def valid_keys(path: KeyPath, schema: Schema) -> tuple[str, ...]:
     """The keys that a mapping of the file may have, in the reference's order."""
-    node = schema_at(path)
-    found = () if node is None else tuple(key for form in forms(node) for key in form.get("properties", {}))
+    node = part_at(schema, path)
+    found = () if node is None else tuple(key for form in forms(node) for key in keys_of(form))
     return tuple(dict.fromkeys(found))
 
 
@@ -128,8 +133,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return lower[found[0]] if found else None
 
 
-def _key_in_words(path: KeyPath) -> str:
-    node = schema_at(path)
+def _key_in_words(path: KeyPath, schema: Schema) -> str:
+    node = part_at(schema, path)
     patterns = () if node is None else tuple(key for form in forms(node) for key in form.get("patternProperties", {}))
     return PATTERNS[patterns[0]] if patterns else "text that is not empty"
 

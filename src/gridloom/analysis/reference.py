@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from gridloom.analysis.forms import Schema, forms
 from gridloom.analysis.rules import RULES
-from gridloom.analysis.schema import Schema, forms, json_schema, resolve
+from gridloom.analysis.schema import expanded_schema
 from gridloom.analysis.words import type_in_words
 from gridloom.files import write_text
 
@@ -45,11 +46,15 @@ _SHORT_FORMS = """\
 def reference() -> str:
     """The page in Markdown."""
     lines = [_INTRODUCTION, "```yaml", EXAMPLE_FILE.read_text().rstrip(), "```", ""]
-    for path, part in _parts((), json_schema()):
-        lines += _section(path, part)
-    lines += [_SHORT_FORMS, "## What must hold between keys", ""]
+    lines += [*sections(expanded_schema()), _SHORT_FORMS, "## What must hold between keys", ""]
     lines += [f"* {rule.says}" for rule in RULES]
     return "\n".join(lines) + "\n"
+
+
+def sections(schema: Schema) -> Iterator[str]:
+    """A table for every mapping with keys of its own, as lines; the schema is one without references."""
+    for path, part in _parts((), schema):
+        yield from _section(path, part)
 
 
 def _parts(path: tuple[str, ...], part: Schema) -> Iterator[tuple[tuple[str, ...], Schema]]:
@@ -63,8 +68,8 @@ def _parts(path: tuple[str, ...], part: Schema) -> Iterator[tuple[tuple[str, ...
 def _inner_parts(path: tuple[str, ...], form: Schema) -> Iterator[tuple[tuple[str, ...], Schema]]:
     if "properties" in form:
         yield from _parts(path, form)
-    for named in form.get("patternProperties", {}).values():
-        for inner in forms(named):
+    for named in (*form.get("patternProperties", {}).values(), form.get("additionalProperties")):
+        for inner in forms(named) if isinstance(named, Mapping) else ():
             yield from _inner_parts((*path, "<name>"), inner)
     for item in forms(form["items"]) if "items" in form else ():
         yield from _inner_parts((*path[:-1], path[-1] + "[]"), item)
@@ -82,14 +87,9 @@ def _row(key: str, node: Schema, required: bool) -> str:
         f"`{key}`",
         type_in_words(node),
         "required" if required else _default(node),
-        str(resolve(node)["description"]),
+        str(node["description"]),
     )
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _meaning(node: Schema) -> str:
-    """The key's own description, else that of its part."""
-    return str(node.get("description") or resolve(node)["description"])
 
 
 def _default(node: Schema) -> str:

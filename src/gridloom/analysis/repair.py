@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from gridloom.analysis.forms import forms
 from gridloom.analysis.models import Analysis
 from gridloom.analysis.problems import nearest, problems_of, valid_keys
-from gridloom.analysis.schema import forms, schema_at
+from gridloom.analysis.schema import expanded_schema, schema_at
 from gridloom.analysis.syntax import Value
 from gridloom.errors import GridloomError, KeyPath, UnknownKey
 
@@ -59,13 +60,13 @@ def _validate(values: Mapping[str, Value]) -> tuple[Analysis | None, tuple[Gridl
     try:
         return Analysis.model_validate(values, by_alias=True, by_name=False), ()
     except ValidationError as error:
-        return None, problems_of(error, values)
+        return None, problems_of(error, values, expanded_schema())
 
 
 def _doubtful(error: GridloomError) -> tuple[KeyPath, ...]:
     if not isinstance(error, UnknownKey):
         return (error.key,)
-    meant = nearest(str(error.key[-1]), valid_keys(error.key[:-1]))
+    meant = nearest(str(error.key[-1]), valid_keys(error.key[:-1], expanded_schema()))
     return (error.key, (*error.key[:-1], meant)) if meant else (error.key,)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
 from ruamel.yaml import YAML
@@ -17,7 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from gridloom.errors import AnalysisSyntaxError, GridloomError, KeyPath
+from gridloom.errors import AnalysisSyntaxError, GridloomError, KeyPath, Problems
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
 
@@ -33,6 +34,8 @@ _QUOTING = (
     "Indent with spaces, and put text in quotes that contains `: ` or ` #`, or that begins with one of "
     '`! & * [ { > | % @`, as in `"!isTau && Jet_pt[0] > 25"`.'
 )
+
+_BEGIN = "Write `key: value` lines, beginning with `gridloom: 1`; `gridloom new` writes a file to start from."
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -55,25 +58,59 @@ class Document:
     problems: tuple[tuple[Position, GridloomError], ...] = ()
 
 
-def read_document(text: str) -> Document:
-    """Read YAML 1.2; raises AnalysisSyntaxError with `where` = "line:column" if it is none or no mapping."""
-    node = _compose(text)
+def read_document(text: str, *, name: str = "the analysis file", begin: str = _BEGIN) -> Document:
+    """Read YAML 1.2; raises AnalysisSyntaxError with `where` = "line:column" if it is none or no mapping.
+
+    `name` is what errors call the file, `begin` says how to write one.
+    """
+    node = _compose(text, name)
     if not isinstance(node, MappingNode):
         shown = "empty" if node is None else "not a mapping"
         raise AnalysisSyntaxError(
-            f"the analysis file is {shown}",
+            f"{name} is {shown}",
             where="1:1",
-            fix="Write `key: value` lines, beginning with `gridloom: 1`; `gridloom new` writes a file to start from.",
+            fix=begin,
         )
     reader = _Reader()
     values = reader.mapping(node, ())
     return Document(values=values, places=reader.places, problems=tuple(reader.problems))
 
 
-def _compose(text: str) -> Node | None:
+def decoded(content: bytes, path: Path) -> str:
+    """The text of a file. Raises AnalysisSyntaxError when it is not UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        raise AnalysisSyntaxError(
+            "the file is not UTF-8 text", where=f"{path}:{line}:{column}", fix="Save it with the encoding UTF-8."
+        ) from error
+
+
+def place_of(path: Path, places: Mapping[KeyPath, Position], key: KeyPath) -> str:
+    """`file:line:column` of a key or list item, or of the nearest part around it that the file has."""
+    position = position_of(places, key)
+    return f"{path}:{position.line}:{position.column}"
+
+
+def position_of(places: Mapping[KeyPath, Position], key: KeyPath) -> Position:
+    while key and key not in places:
+        key = key[:-1]
+    return places.get(key, Position())
+
+
+def placed_problems(document: Document, errors: Iterable[GridloomError], path: Path) -> Problems:
+    """What is wrong with a file, in its order; an error that has a place of its own in the file keeps it."""
+    found = [*document.problems, *((position_of(document.places, error.key), error) for error in errors)]
+    found.sort(key=lambda pair: pair[0])
+    return Problems(error.at(f"{path}:{position.line}:{position.column}") for position, error in found)
+
+
+def _compose(text: str, name: str) -> Node | None:
     if len(text) > LARGEST_TEXT:
         raise AnalysisSyntaxError(
-            f"the analysis file is too large: {len(text):,} characters, at most {LARGEST_TEXT:,}",
+            f"{name} is too large: {len(text):,} characters, at most {LARGEST_TEXT:,}",
             where="1:1",
             fix="Is it the right file? Long lists of ROOT files can be written as globs (`data/ttH_*.root`).",
         )

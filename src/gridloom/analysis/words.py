@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gridloom.analysis.forms import Schema, forms, keys_of
 from gridloom.analysis.models import FUNCTION_PATTERN, IDENTIFIER_PATTERN, NAME_PATTERN
-from gridloom.analysis.schema import Schema, forms
 
 PATTERNS = {
     NAME_PATTERN: "a name of letters, digits and `_ . + -`, beginning with a letter or digit",
@@ -37,6 +37,8 @@ def _form_in_words(form: Schema) -> str:
     kind = form.get("type")
     if form.get("format") == "expression":
         return "an expression"
+    if "title" in form and "properties" not in form:
+        return str(form["title"])  # a value with a form of its own is described by its title
     if "const" in form:
         return f"`{form['const']}`"
     if "enum" in form:
@@ -79,4 +81,5 @@ def _mapping_in_words(form: Schema) -> str:
         required = form.get("required", ())
         return "a mapping" + (" with " + " and ".join(f"`{key}`" for key in required) if required else "")
     patterns = tuple(form.get("patternProperties", {}).values())
-    return "a mapping from name to " + type_in_words(patterns[0] if patterns else form["additionalProperties"])
+    names = joined(f"`{key}`" for key in keys_of(form)) if keys_of(form) else "name"
+    return f"a mapping from {names} to " + type_in_words(patterns[0] if patterns else form["additionalProperties"])

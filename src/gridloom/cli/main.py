@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gridloom import __version__
-from gridloom.cli import check, clean, new, plan, report, run, status
+from gridloom.cli import cancel, check, clean, logs, new, plan, report, resume, run, site, status, watch
 from gridloom.cli.console import errors, print_error
 from gridloom.crash import write_crash_log
 from gridloom.errors import GridloomError, Interrupted
@@ -22,8 +22,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (new.new, check.check, plan.plan, run.run, status.status, report.report, clean.clean):
+for command in (
+    new.new,
+    check.check,
+    plan.plan,
+    run.run,
+    status.status,
+    watch.watch,
+    logs.logs,
+    resume.resume,
+    cancel.cancel,
+    report.report,
+    clean.clean,
+):
     app.command()(command)
+app.add_typer(site.site, name="site")
 
 
 def _show_version(wanted: bool) -> None:

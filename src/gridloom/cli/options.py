@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gridloom.driver.runs import Runs
-from gridloom.driver.session import PRELOAD, Settings
+from gridloom.driver.settings import PRELOAD, Settings
+from gridloom.sites.load import LoadedSite
 
 # Whether it can be read is for the loader to say, with an exit code of its own.
 AnalysisFile = Annotated[
@@ -24,11 +25,14 @@ Jobs = Annotated[
 RunsFolder = Annotated[
     Path, typer.Option("--runs", metavar="DIR", help="Folder of runs and results.", envvar="GRIDLOOM_RUNS")
 ]
+SiteName = Annotated[
+    str, typer.Option("--site", metavar="NAME", help="Do the tasks as jobs of this site (`gridloom site list`).")
+]
 # Other kinds of tasks than the built-in ones, as `module:DICT`: for tests and plug-in authors.
 Kinds = Annotated[str, typer.Option("--kinds", metavar="MODULE:DICT", hidden=True)]
 
 RUNS = Path("runs")
 
 
-def settings(runs: Path, jobs: int = 0, kinds: str = "") -> Settings:
-    return Settings(runs=Runs(runs), jobs=jobs, kinds=kinds, preload=() if kinds else PRELOAD)
+def settings(runs: Path, jobs: int = 0, kinds: str = "", site: LoadedSite | None = None) -> Settings:
+    return Settings(runs=Runs(runs), jobs=jobs, kinds=kinds, preload=() if kinds else PRELOAD, site=site)

@@ -10,7 +10,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from gridloom.cli.console import errors
-from gridloom.driver.events import Event, Listener, ResultDamaged, RunStarted, Stopping, TaskChanged
+from gridloom.driver.events import (
+    EngineSilent,
+    Event,
+    JobsLeft,
+    Listener,
+    ResultDamaged,
+    RunStarted,
+    Stopping,
+    TaskChanged,
+)
 from gridloom.task import Progress as Step
 
 _EVERY = 10.0  # seconds between two plain lines on one task
@@ -69,11 +78,13 @@ class Lines:
             return
         now = time.monotonic()
         if event.state != "running":
+            if event.state in ("queued", "retried"):
+                self._last.pop(event.task, None)
             self._done += event.state == "done"
             self._say(f"[{self._done}/{self._all}] {event.label} {event.state}{reason_text(event)}")
         elif event.task not in self._last:
             self._last[event.task] = now
-            self._say(f"[{self._done}/{self._all}] {event.label} begins")
+            self._say(f"[{self._done}/{self._all}] {event.label} begins{f' on {event.host}' if event.host else ''}")
         elif event.progress is not None and now - self._last[event.task] >= _EVERY:
             self._last[event.task] = now
             share = event.progress.done / event.progress.total if event.progress.total else 0
@@ -113,13 +124,17 @@ class Bars:
             self._bars.remove_task(row)
         if event.state == "done":
             self._bars.advance(self._whole)
-        if event.state in ("done", "waiting"):
+        if event.state in ("done", "waiting", "queued"):
             return
         self._bars.console.print(f"{event.label} {event.state}{reason_text(event)}", style="yellow", markup=False)
 
 
-def notice(event: ResultDamaged | Stopping) -> str:
+def notice(event: ResultDamaged | Stopping | EngineSilent | JobsLeft) -> str:
     """An event that is not about a task's progress, in words."""
+    if isinstance(event, JobsLeft):
+        return f"leaving: {event.jobs} jobs go on"
+    if isinstance(event, EngineSilent):
+        return "the batch system answers again" if event.back else f"no answer, asking again: {event.reason}"
     if isinstance(event, ResultDamaged):
         return f"{event.label}: {event.error.what} ({event.error.where}); set aside, computed again"
     if not event.running:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import uproot
@@ -20,6 +21,7 @@ from gridloom.data.trees import Chunk, Tree, keyed, missing_branch, require, sum
 from gridloom.errors import DamagedFile, GridloomError, KeyPath, Problems
 from gridloom.task import InputFile
 
+_AS_NAMED: Mapping[str, str] = MappingProxyType({})
 _EVENT_ID_FIX = "`event_id` needs it: give branches that identify an event there, or `event_id: entry`."
 
 
@@ -82,22 +84,25 @@ class Layout:
 
 
 @contextmanager
-def open_layout(analysis: Analysis, recipe: Recipe, path: str, friends: tuple[str, ...]) -> Iterator[Layout]:
+def open_layout(
+    analysis: Analysis, recipe: Recipe, path: str, friends: tuple[str, ...], copies: Mapping[str, str] = _AS_NAMED
+) -> Iterator[Layout]:
     """Open a file of a sample with its friends (one path for each) and find every branch of the recipe.
 
-    Raises Problems (MissingBranch, BranchType: all at once), MissingTree, DamagedFile, NoFiles.
+    `copies` leads from a path to where the file was brought to. Raises Problems (MissingBranch, BranchType: all at
+    once), MissingTree, DamagedFile, NoFiles.
     """
     key: KeyPath = ("samples", recipe.sample)
     with ExitStack() as stack:
         with keyed((*key, "files")):
-            opened = stack.enter_context(open_file(path))
+            opened = stack.enter_context(open_file(path, copy=copies.get(path)))
         with keyed(_tree_key(analysis, recipe.sample)):
             tree = open_tree(opened, sample_tree(analysis, recipe.sample), path)
         trees: list[Tree] = []
         uuids: list[str] = []
         for index, (friend, place) in enumerate(zip(analysis.samples[recipe.sample].friends, friends, strict=True)):
             with keyed((*key, "friends", index, "files")):
-                source = opened if place == path else stack.enter_context(open_file(place))
+                source = opened if place == path else stack.enter_context(open_file(place, copy=copies.get(place)))
             with keyed((*key, "friends", index, "tree")):
                 trees.append(open_tree(source, friend.tree, place))
             uuids.append(str(source.file.uuid))
@@ -124,7 +129,7 @@ def _tree_key(analysis: Analysis, sample: str) -> KeyPath:
 @contextmanager
 def open_ntuple(analysis: Analysis, recipe: Recipe, file: InputFile) -> Iterator[Ntuple]:
     """Open a file for reading its events; raises what `open_layout` raises, and DamagedFile if the file changed."""
-    with open_layout(analysis, recipe, file.path, file.friends) as layout:
+    with open_layout(analysis, recipe, file.path, file.friends, file.copies) as layout:
         _check_identity(layout, file)
         yield Ntuple(
             file=file,

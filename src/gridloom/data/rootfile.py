@@ -16,14 +16,18 @@ from gridloom.errors import DamagedFile, MissingTree
 
 
 @contextmanager
-def open_file(path: str) -> Iterator[uproot.ReadOnlyDirectory]:
-    """Open a ROOT file; raises NoFiles, or DamagedFile if it is empty, truncated or no ROOT file."""
-    _check_start(path)
+def open_file(path: str, *, copy: str | None = None) -> Iterator[uproot.ReadOnlyDirectory]:
+    """Open a ROOT file, or a copy of it that was brought here: messages name the original.
+
+    Raises NoFiles, or DamagedFile if it is empty, truncated or no ROOT file.
+    """
+    here = path if copy is None else copy
+    _check_start(path, here)
     with damage_named(path, "the file cannot be opened as a ROOT file"):
         # A mapping, since uproot takes `:` in a plain path for the border to a tree's name.
-        file = uproot.open({path: None}, object_cache=None, array_cache=None)
+        file = uproot.open({here: None}, object_cache=None, array_cache=None)
     with file:
-        _check_length(path, file)
+        _check_length(path, here, file)
         yield file
 
 
@@ -31,10 +35,10 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
-def _check_start(path: str) -> None:
-    if is_remote(path):
+def _check_start(path: str, here: str) -> None:
+    if is_remote(here):
         return
-    with damage_named(path, "the file cannot be read"), Path(path).open("rb") as stream:
+    with damage_named(path, "the file cannot be read"), Path(here).open("rb") as stream:
         start = stream.read(4)
     if not start:
         raise DamagedFile("the file is empty (0 bytes)", where=path, fix=COPY_AGAIN)
@@ -42,11 +46,11 @@ def _check_start(path: str) -> None:
         raise DamagedFile("not a ROOT file", where=path, fix="List only ROOT files, or copy the file again.")
 
 
-def _check_length(path: str, file: uproot.ReadOnlyDirectory) -> None:
+def _check_length(path: str, here: str, file: uproot.ReadOnlyDirectory) -> None:
     """A file shorter than its header says was cut off, even where its list of keys survived."""
-    if is_remote(path):
+    if is_remote(here):
         return
-    size = Path(path).stat().st_size
+    size = Path(here).stat().st_size
     end = int(file.file.fEND)
     if not end:
         raise DamagedFile("the header of the file is broken", where=path, fix=COPY_AGAIN)

@@ -28,9 +28,11 @@ class TaskChanged:
     task: str
     kind: Kind
     label: str
-    state: Literal["waiting", "running", "done", "failed", "retried", "saved"]
+    state: Literal["queued", "running", "held", "resumed", "done", "failed", "retried", "saved", "waiting"]
     progress: Progress | None = None
     reason: str = ""
+    host: str = ""
+    job: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,5 +54,20 @@ class Stopping:
     at_once: bool = False
 
 
-Event: TypeAlias = RunStarted | TaskChanged | ResultDamaged | Stopping
+@dataclass(frozen=True, kw_only=True)
+class EngineSilent:
+    """The engine gives no answer, or (`back`) does so again. It says nothing about any job."""
+
+    reason: str
+    back: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobsLeft:
+    """The driver leaves, and its jobs go on."""
+
+    jobs: int
+
+
+Event: TypeAlias = RunStarted | TaskChanged | ResultDamaged | Stopping | EngineSilent | JobsLeft
 Listener: TypeAlias = Callable[[Event], None]

@@ -29,7 +29,7 @@ PAGE = "index.html"
 STORE = ".store"
 LOGS = "logs"
 
-Shown: TypeAlias = Literal["running", "finished", "failed", "interrupted", "lost", "new"]
+Shown: TypeAlias = Literal["running", "finished", "failed", "interrupted", "left", "lost", "new"]
 
 
 class PlannedTask(BaseModel):

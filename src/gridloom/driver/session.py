@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -12,28 +12,20 @@ from pydantic import JsonValue
 from gridloom.analysis.load import LoadedAnalysis
 from gridloom.catalogue import Catalogue
 from gridloom.driver.events import Listener, RunStarted
-from gridloom.driver.loop import Driver, StopRequest, Workplace
-from gridloom.driver.runs import LOGS, Runs, open_run, publish_report
-from gridloom.engines import ENGINES
+from gridloom.driver.live import LiveFile
+from gridloom.driver.loop import Driver
+from gridloom.driver.runs import LOGS, open_run, publish_report
+from gridloom.driver.settings import Settings, write_how
+from gridloom.driver.snapshot import snapshot
+from gridloom.driver.workplace import CANCEL_FILE, Pace, StopRequest, Terms, Workplace
+from gridloom.engines import make_engine
+from gridloom.engines.base import Engine
 from gridloom.engines.local import LocalEngine, LocalSettings
 from gridloom.environment import Environment
 from gridloom.errors import GridloomError, Problems
 from gridloom.files import digest_json
-from gridloom.journal import lease
+from gridloom.journal import Journal, lease
 from gridloom.plan import Plan, make_plan
-
-# Imported by workers that wait for the first training, while another one scans and reads.
-PRELOAD = ("gridloom.training.train",)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How runs are done here."""
-
-    runs: Runs
-    jobs: int = 0
-    kinds: str = ""
-    preload: tuple[str, ...] = PRELOAD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +49,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Session:
-    """One command's work with one pool of workers."""
+    """One command's work with one pool of workers on this machine; a run's tasks may be jobs of a site instead."""
 
     settings: Settings
     engine: LocalEngine
@@ -89,35 +81,75 @@ class Session:
 
     def run(self, loaded: LoadedAnalysis, listener: Listener) -> Finished:
         """Do what is missing of an analysis. Raises the error that stopped it; running again goes on from there."""
-        analysis = loaded.analysis
-        self.engine.warm_up(cores=analysis.training.threads, workers=analysis.folds)
+        if self.settings.here:
+            self.engine.warm_up(cores=loaded.analysis.training.threads, workers=loaded.analysis.folds)
+        prepared, folder = self.open(loaded)
+        return self.drive(prepared, folder, listener)
+
+    def open(self, loaded: LoadedAnalysis) -> tuple[Prepared, Path]:
+        """Plan an analysis and write its run's folder; nothing of it is done yet."""
         runs = self.settings.runs
         prepared = self.prepare(loaded)
-        folder = runs.folder(analysis.name, prepared.plan)
+        folder = runs.folder(loaded.analysis.name, prepared.plan)
         with runs.store.referring():
             open_run(folder, loaded, prepared.catalogue, prepared.plan, prepared.environment)
-        return self._drive(prepared, folder, listener)
+            write_how(folder, self.settings)
+        return prepared, folder
 
-    def _drive(self, prepared: Prepared, folder: Path, listener: Listener) -> Finished:
+    def drive(self, prepared: Prepared, folder: Path, listener: Listener) -> Finished:
+        """Do what is missing of an opened run. Raises RunLocked while another driver has it."""
         plan, store = prepared.plan, self.settings.runs.store
-        self.engine.folder = folder / LOGS
         with lease(folder) as journal:
+            engine = self._engine_for(folder)
             journal.write("started")
-            place = Workplace(store=store, engine=self.engine, journal=journal, listener=listener, stop=self.stop)
+            (folder / CANCEL_FILE).unlink(missing_ok=True)
+            self.stop.watched = folder
+            live = LiveFile(folder, listener)
+            place = self._workplace(engine, journal, live, prepared, folder)
             driver = Driver(plan, place)
-            driver.look()
-            listener(RunStarted(name=folder.name, folder=folder, tasks=len(plan.ids), done=len(driver.done)))
-            reopened = len(driver.done) == len(plan.ids)
-            with placed(prepared.loaded):
-                driver.run()
+            try:
+                driver.look()
+                live(RunStarted(name=folder.name, folder=folder, tasks=len(plan.ids), done=len(driver.done)))
+                reopened = len(driver.done) == len(plan.ids)
+                with placed(prepared.loaded):
+                    driver.run()
+            finally:
+                (folder / CANCEL_FILE).unlink(missing_ok=True)
+                live.write()
             page = publish_report(folder, store, plan)
         return Finished(folder=folder, page=page, reopened=reopened)
+
+    def _engine_for(self, folder: Path) -> Engine:
+        """The engine that does the tasks. Workers of this machine that are not needed any more leave."""
+        site = self.settings.site
+        if self.settings.here or site is None:
+            self.engine.folder = folder / LOGS
+            return self.engine
+        self.engine.close()
+        with site.placed():
+            return make_engine(site.site, folder=folder / LOGS, kinds=self.settings.kinds)
+
+    def _workplace(
+        self, engine: Engine, journal: Journal, listener: Listener, prepared: Prepared, folder: Path
+    ) -> Workplace:
+        store, site = self.settings.runs.store, self.settings.site
+        place = Workplace(store=store, engine=engine, journal=journal, listener=listener, stop=self.stop)
+        if self.settings.here or site is None:
+            return place
+        analysis, loaded = prepared.loaded.analysis, prepared.loaded
+        code = ""
+        if analysis.model.function and prepared.environment.code:
+            beside = loaded.path.parent.resolve()
+            code = str(snapshot(analysis.model.function, beside, folder.resolve(), prepared.environment.code))
+        terms = Terms.of(site.site, prepared.environment.versions, code)
+        return replace(place, pace=Pace.of(site.site), terms=terms)
 
 
 @contextmanager
 def session(settings: Settings) -> Iterator[Session]:
     """A session with its workers, which leave with it."""
-    engine = ENGINES["local"](LocalSettings(jobs=settings.jobs, kinds=settings.kinds, preload=settings.preload))
+    preload = settings.preload if settings.here else ()
+    engine = LocalEngine(LocalSettings(jobs=settings.jobs, kinds=settings.kinds, preload=preload))
     try:
         yield Session(settings, engine)
     finally:

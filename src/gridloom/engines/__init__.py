@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gridloom.engines.local import LocalEngine
+from gridloom.engines.registry import ENGINES, EngineKind, make_engine
 
-ENGINES = {"local": LocalEngine}
-
-__all__ = ["ENGINES", "LocalEngine"]
+__all__ = ["ENGINES", "EngineKind", "make_engine"]

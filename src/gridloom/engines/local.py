@@ -11,10 +11,10 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from gridloom.assignment import FILE, LOG_FILE, Assignment
-from gridloom.engines.base import ENDED, Capabilities, JobStatus, State
+from gridloom.engines.base import ENDED, Capabilities, Fact, JobStatus, State
 from gridloom.engines.processes import WorkerKind, WorkerProcess, ended_how, last_line
 from gridloom.environment import available_cores
-from gridloom.errors import Interrupted, TaskFailed
+from gridloom.errors import DamagedResult, Interrupted, TaskFailed
 from gridloom.files import write_bytes
 from gridloom.messages import Reply, Request, errors_from_json, one_error, progress_of
 
@@ -68,8 +68,8 @@ class LocalEngine:
         self._start_pending()
         return tuple(job.token for job in jobs)
 
-    def find(self, token: str) -> str | None:
-        return token if token in self._jobs else None
+    def find(self, tokens: Sequence[str]) -> Mapping[str, str]:
+        return {token: token for token in tokens if token in self._jobs}
 
     def poll(self, ids: Sequence[str]) -> Mapping[str, JobStatus]:
         # Before listening: whoever hears of a failure now can still withdraw what waits for the free slot.
@@ -100,8 +100,17 @@ class LocalEngine:
             else:
                 worker.send(Request(do="stop", token=job))
 
-    def collect(self, ids: Sequence[str]) -> None:
-        """Nothing: workers write into the store itself."""
+    def release(self, job: str, *, memory_mb: int | None, avoid: Sequence[str]) -> None:
+        """Nothing: no job is held here."""
+
+    def collect(self, ids: Sequence[str]) -> Mapping[str, DamagedResult]:  # noqa: ARG002 - workers write into the store
+        return {}
+
+    def nodes(self) -> frozenset[str]:
+        return frozenset()
+
+    def describe(self) -> tuple[Fact, ...]:
+        return (Fact(name="this machine", value=f"{self.settings.slots} jobs at a time"),)
 
     def close(self) -> None:
         for worker in self._workers:

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from gridloom.environment import thread_variables
+from gridloom.environment import thread_variables, worker_variables
 from gridloom.errors import TaskFailed
 from gridloom.messages import Reply, Request
 
-# Said nowhere else: TensorFlow's greetings belong in no log of a physicist.
-_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"}
 _TAIL = 2000  # characters of a dead worker's last words
 
 
@@ -47,7 +45,7 @@ class WorkerProcess:
         self._buffer = b""
         # Kept open as long as the worker: what it says outside any task, such as a crash in a compiled library.
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        environment = {**_QUIET, **os.environ, **thread_variables(kind.cores)}
+        environment = {**worker_variables(kind.cores), **os.environ, **thread_variables(kind.cores)}
         self._process = subprocess.Popen(
             kind.command(),
             stdin=subprocess.PIPE,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gridloom.assignment import FILE, Assignment
-from gridloom.engines.base import Capabilities, JobStatus, State
-from gridloom.errors import EngineUnavailable
+from gridloom.engines.base import Capabilities, Fact, JobStatus, State
+from gridloom.errors import DamagedResult, EngineUnavailable
 
 
 @dataclass
@@ -24,6 +24,9 @@ class ToyPool:
     away: Iterator[bool] = field(default_factory=lambda: itertools.repeat(False))
     patience: int = 0
     submitted: int = 0
+    hosts: frozenset[str] = frozenset()
+    released: list[tuple[str, int | None, tuple[str, ...]]] = field(default_factory=list)
+    damaged: dict[str, DamagedResult] = field(default_factory=dict)
     capabilities: Capabilities = field(
         default_factory=lambda: Capabilities(
             shared_file_system=True,
@@ -47,8 +50,10 @@ class ToyPool:
         self.submitted += len(jobs)
         return ids
 
-    def find(self, token: str) -> str | None:
-        return next((job_id for job_id, job in self.jobs.items() if job.token == token), None)
+    def find(self, tokens: Sequence[str]) -> Mapping[str, str]:
+        if next(self.away):
+            raise EngineUnavailable("nobody there")
+        return {job.token: job_id for job_id, job in self.jobs.items() if job.token in tokens}
 
     def poll(self, ids: Sequence[str]) -> Mapping[str, JobStatus]:
         if next(self.away):
@@ -67,6 +72,17 @@ class ToyPool:
     def cancel(self, ids: Sequence[str], *, at_once: bool = False) -> None:  # noqa: ARG002 - nothing runs
         self.states |= {job_id: JobStatus(state=State.CANCELLED) for job_id in ids}
 
-    def collect(self, ids: Sequence[str]) -> None: ...
+    def release(self, job: str, *, memory_mb: int | None, avoid: Sequence[str]) -> None:
+        self.released.append((job, memory_mb, tuple(avoid)))
+        self.states[job] = JobStatus(state=State.PENDING)
+
+    def collect(self, ids: Sequence[str]) -> Mapping[str, DamagedResult]:
+        return {job: error for job in ids if (error := self.damaged.pop(job, None)) is not None}
+
+    def nodes(self) -> frozenset[str]:
+        return self.hosts
+
+    def describe(self) -> tuple[Fact, ...]:
+        return (Fact(name="toy", value="a pool in this process"),)
 
     def close(self) -> None: ...

@@ -27,6 +27,7 @@ KINDS: dict[str, str] = {
     "reference": "gridloom.training.reference:run",
     "evaluate": "gridloom.training.evaluate:run",
     "report": "gridloom.report.task:run",
+    "probe": "gridloom.worker.probe:run",
 }
 
 
@@ -68,7 +69,7 @@ def perform(assignment: Assignment, hooks: Hooks, *, kinds: Mapping[str, str] = 
             token=assignment.token,
             outputs=list_outputs(attempt),
             host=socket.gethostname(),
-            user=_user(),
+            user=user_name(),
             started=started,
             seconds=time.monotonic() - clock,
             versions=versions(),
@@ -139,7 +140,8 @@ def _stored_folder(store: Store, task_id: str) -> Path:
     return store.folder(task_id)
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who this process belongs to."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,0 +1,142 @@
+"""The one seam to Slurm: every command that is run, and what its failures mean."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gridloom.engines.slurm.options import SlurmOptions
+from gridloom.errors import EngineUnavailable, SiteProblem, SubmissionRefused
+
+_PATIENCE = 60  # seconds: a busy controller answers late
+_MOST = 200  # ids in one command
+# What the commands say when the controller is away or busy; anything else that sbatch says is a refusal.
+_NO_ANSWER = re.compile(
+    r"unable to contact|socket timed out|connection refused|timed out|zero bytes|communication|not responding"
+    r"|resource temporarily unavailable|in backup mode|try again|protocol authentication",
+    re.IGNORECASE,
+)
+_NO_ACCOUNTING = re.compile(r"accounting storage is disabled|slurm_persist_conn|slurmdbd", re.IGNORECASE)
+_ACCOUNTED = ("JobID", "State", "ExitCode", "NodeList", "Reason")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commands:
+    """Slurm's commands under the options of a site."""
+
+    options: SlurmOptions
+
+    def submit(self, script: str, folder: str) -> str:
+        """Hand an array over; its id. Raises EngineUnavailable, SubmissionRefused."""
+        done = self._run(["sbatch", "--parsable", f"--chdir={folder}"], script=script)
+        if done.returncode:
+            words = _words(done.stderr)
+            if _NO_ANSWER.search(words):
+                raise EngineUnavailable(f"Slurm did not answer a submission: {words}")
+            raise SubmissionRefused(
+                f"Slurm refused the jobs: {words}",
+                fix="Correct the site's options (`sinfo` shows partitions, `sacctmgr show assoc` accounts).",
+            )
+        return done.stdout.strip().partition(";")[0]
+
+    def queue(self, name: str = "") -> list[dict[str, Any]]:
+        """All of the user's jobs that the controller remembers."""
+        command = ["squeue", "--json", "--me", "--states=all", *([f"--name={name}"] if name else [])]
+        try:
+            found = json.loads(self._answer(command))
+        except ValueError as error:
+            raise EngineUnavailable(f"squeue gave no JSON: {error}") from error
+        return [job for job in found.get("jobs", ()) if isinstance(job, dict)]
+
+    def accounted(self, ids: Sequence[str]) -> list[dict[str, str]]:
+        """What the accounting remembers of some jobs; nothing where there is none."""
+        rows: list[dict[str, str]] = []
+        for start in range(0, len(ids), _MOST):
+            rows += self._accounted(["--jobs", ",".join(ids[start : start + _MOST])])
+        return rows
+
+    def accounted_name(self, name: str) -> list[dict[str, str]]:
+        return self._accounted(["--name", name, "--starttime", "now-30days"])
+
+    def _accounted(self, which: list[str]) -> list[dict[str, str]]:
+        command = ["sacct", "--allocations", "--array", "--noheader", "--parsable2", f"--format={','.join(_ACCOUNTED)}"]
+        done = self._run([*command, *which])
+        if done.returncode:
+            words = _words(done.stderr)
+            if _NO_ACCOUNTING.search(words):
+                return []
+            raise EngineUnavailable(f"sacct did not answer: {words}")
+        return [dict(zip(_ACCOUNTED, line.split("|"), strict=False)) for line in done.stdout.splitlines()]
+
+    def has_accounting(self) -> bool:
+        """Whether `sacct` answers at all."""
+        if self.options.accounting != "auto":
+            return self.options.accounting == "yes"
+        try:
+            return self._run(["sacct", "--noheader", "--allocations", "--jobs", "0"]).returncode == 0
+        except SiteProblem:
+            return False
+
+    def cancel(self, ids: Sequence[str], *, signal: str = "") -> None:
+        """End jobs (TERM, then KILL after the cluster's KillWait), or send all their processes a signal."""
+        how = [f"--signal={signal}", "--full"] if signal else []
+        for start in range(0, len(ids), _MOST):
+            done = self._run(["scancel", *how, *ids[start : start + _MOST]])
+            if done.returncode and _NO_ANSWER.search(done.stderr):
+                raise EngineUnavailable(f"Slurm did not answer: {_words(done.stderr)}")
+
+    def control(self, *arguments: str) -> str:
+        """What `scontrol` says."""
+        return self._answer(["scontrol", *arguments])
+
+    def nodes(self) -> list[str]:
+        """Names of the partition's nodes."""
+        where = [f"--partition={self.options.partition}"] if self.options.partition else []
+        return self._answer(["sinfo", "--noheader", "--Node", "--format=%N", *where]).split()
+
+    def partitions(self) -> str:
+        return self._answer(["sinfo", "--noheader", "--format=%P"])
+
+    def _answer(self, command: list[str]) -> str:
+        done = self._run(command)
+        if done.returncode:
+            raise EngineUnavailable(
+                f"Slurm did not answer ({command[0]}): {_words(done.stderr)}",
+                fix="Jobs go on; Gridloom asks again. `sinfo` shows whether the controller is there.",
+            )
+        return done.stdout
+
+    def _run(self, command: list[str], *, script: str | None = None) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                command,
+                input=script,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_PATIENCE,
+                check=False,
+                env=self._environment(),
+            )
+        except FileNotFoundError as error:
+            raise SiteProblem(
+                f"there is no command `{command[0]}` on this machine",
+                fix="Run Gridloom where Slurm's commands are, such as the cluster's login node.",
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise EngineUnavailable(f"{command[0]} gave no answer in {_PATIENCE} s") from error
+
+    def _environment(self) -> Mapping[str, str]:
+        # Options of sbatch may also come from variables: those of the user's shell are not the site's.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SBATCH_", "SLURM_JOB"))}
+        found = {**kept, "SLURM_BITSTR_LEN": "0", "LC_ALL": "C.UTF-8"}
+        return {**found, "SLURM_CONF": self.options.config} if self.options.config else found
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())[:400] or "it said nothing"
