@@ -8,8 +8,10 @@ DEMO := examples/tth
 DEMO_EVENTS ?= 78000
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Where the testbed's batch systems live; GRIDLOOM_TESTBED says it to the tests.
+test-site: export GRIDLOOM_TESTBED ?= /var/tmp/gridloom-testbed
 
-.PHONY: help env demo test lint types soak bench docs lock clean
+.PHONY: help env demo test test-site lint types soak bench docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -37,6 +39,14 @@ lint: $(LOCKED) ## Ruff, mypy and the import contracts
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The tests take turns: each of them has the batch systems, which some stop and start, to itself.
+test-site: $(LOCKED) ## Tests on real batch systems: brings testbed/ up (as root on Debian) and down again
+	testbed/up htcondor slurm
+	@code=0; $(BIN)/python -m pytest tests/site -m "site and not accounting" --durations=10 || code=$$?; \
+	  if [ $$code = 0 ]; then testbed/up accounting && \
+	    $(BIN)/python -m pytest tests/site -m "site and accounting" || code=$$?; fi; \
+	  testbed/down $(TESTBED_DOWN); exit $$code
 
 soak: $(LOCKED) ## The long tests: kills, toys, leakage
 	$(BIN)/python -m pytest -n $(JOBS) -m soak

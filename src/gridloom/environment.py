@@ -15,13 +15,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from gridloom.analysis.models import Analysis
 from gridloom.errors import EnvironmentProblem, UserModelError
 from gridloom.files import digest_bytes, digest_json
 from gridloom.task import Kind
+
+if TYPE_CHECKING:  # a job's small parent process should not wait for it
+    from gridloom.analysis.models import Analysis
 
 # Distributions whose version can change a result of each kind; alternatives (one of which must be there) by "|".
 _NUMBERS = ("numpy",)

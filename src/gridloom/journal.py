@@ -265,7 +265,7 @@ def _take(handle: int, folder: Path) -> None:
         raise RunLocked(
             f"the run is being driven by {who}",
             where=str(folder),
-            fix="Wait for it (`gridloom status` shows how far it is) or stop it with Ctrl-C where it runs.",
+            fix="`gridloom watch` shows how far it is; stop it with Ctrl-C where it runs, or with `gridloom cancel`.",
         )
 
 

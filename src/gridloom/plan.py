@@ -161,8 +161,9 @@ class _Planner:
         """Tasks in the order of the samples' names, so that their order in the file changes no result."""
         target = _group_size(sum(sample.size for sample in catalogue.samples.values()))
         tasks: list[Task] = []
+        common = _common(self.analysis, "prepare")
         for name, sample in sorted(catalogue.samples.items()):
-            masked = mask(self.analysis, "prepare", only_sample=name)
+            masked = _with_samples(common, self.analysis, "prepare", [name])
             parameters: dict[str, JsonValue] = {"analysis": masked, "sample": name}
             groups = group_files(sample, target)
             for number, files in enumerate(groups, start=1):
@@ -187,19 +188,28 @@ def mask(analysis: Analysis, kind: Kind, *, only_sample: str | None = None) -> d
     Classes are spelt out, and samples and collections sorted by name: then their order in the file changes nothing.
     With `only_sample` the other samples are left out.
     """
-    keys = _keys(DEPENDS[kind])
-    kept = _prune(_dumped(analysis), keys)
-    kept = {"gridloom": analysis.gridloom, "name": _MASKED_NAME} | kept
-    kept["samples"] = {
-        name: _masked_sample(sample, [key[2:] for key in keys if key[:2] == ("samples", "*")])
-        for name, sample in sorted(analysis.samples.items())
-        if only_sample in (None, name)
-    }
+    names = sorted(analysis.samples) if only_sample is None else [only_sample]
+    return _with_samples(_common(analysis, kind), analysis, kind, names)
+
+
+def _common(analysis: Analysis, kind: Kind) -> dict[str, Any]:
+    """The masked analysis without its samples: the same for all tasks of a kind."""
+    own = _keys(key for key in DEPENDS[kind] if not key.startswith("samples."))
+    kept: dict[str, Any] = {"gridloom": analysis.gridloom, "name": _MASKED_NAME}
+    kept |= _prune(_dumped(analysis), own)
     kept["collections"] = dict(sorted(kept["collections"].items()))
     if analysis.target.regression is None:
         names = list(class_names(analysis))
-        kept["target"] = {"signal": names[:1]} | kept["target"] | {"classes": names}
-    return _dumped(Analysis.model_validate(kept))
+        kept["target"] = {"signal": names[:1], **kept["target"], "classes": names}
+    return kept
+
+
+def _with_samples(
+    common: Mapping[str, Any], analysis: Analysis, kind: Kind, names: Iterable[str]
+) -> dict[str, JsonValue]:
+    keys = [key[2:] for key in _keys(DEPENDS[kind]) if key[:2] == ("samples", "*")]
+    samples = {name: _masked_sample(analysis.samples[name], keys) for name in names}
+    return _dumped(Analysis.model_validate({**common, "samples": samples}))
 
 
 def _masked_sample(sample: Sample, keys: list[_Key]) -> dict[str, Any]:

@@ -173,6 +173,8 @@ class Store:
 
     def _read_brought(self, brought: Path, task_id: str) -> Result:
         path = brought / RESULT
+        if brought.is_symlink():
+            raise DamagedResult("the result that came back is a link", where=str(brought))
         try:
             result = Result.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:

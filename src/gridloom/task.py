@@ -24,6 +24,10 @@ CONTRACT_VERSIONS: dict[Kind, int] = {
 }
 
 
+# Kinds that save their state when asked to stop and go on from there; the others begin again.
+SAVES: frozenset[Kind] = frozenset({"train"})
+
+
 class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

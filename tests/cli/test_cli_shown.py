@@ -17,6 +17,8 @@ from gridloom.cli.progress import Bars, Lines, progress, step_text
 from gridloom.cli.status import _task_state
 from gridloom.crash import write_crash_log
 from gridloom.driver.events import Event, Listener, ResultDamaged, RunStarted, Stopping, TaskChanged
+from gridloom.driver.live import LiveTask
+from gridloom.driver.runs import Shown
 from gridloom.errors import DamagedResult, Problems, UnknownKey
 from gridloom.journal import TaskRecord, TaskState
 from gridloom.task import Progress
@@ -130,19 +132,23 @@ def test_a_step_without_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "there", "driven", "text"),
+    ("record", "live", "there", "run", "text"),
     [
-        (None, True, False, "done"),
-        (None, False, True, "waiting"),
-        ("submitted", False, True, "running"),
-        ("submitted", False, False, "lost"),
-        ("done", False, False, "removed"),
-        ("failed", False, False, "failed"),
+        (None, None, True, "finished", "done"),
+        (None, None, False, "running", "waiting"),
+        ("submitted", "running", False, "running", "running"),
+        ("submitted", "held", False, "running", "held"),
+        ("submitted", None, False, "running", "queued"),
+        ("submitted", "running", False, "left", "at the site"),
+        ("submitted", "running", False, "lost", "lost"),
+        ("done", None, False, "running", "removed"),
+        ("failed", None, False, "failed", "failed"),
     ],
 )
-def test_states_of_tasks(record: TaskState | None, there: bool, driven: bool, text: str) -> None:
+def test_states_of_tasks(record: TaskState | None, live: str | None, there: bool, run: Shown, text: str) -> None:
     known = None if record is None else TaskRecord(state=record)
-    assert _task_state(known, there=there, driven=driven) == text
+    going = None if live is None else LiveTask(state=live, since=0)
+    assert _task_state(known, going, there=there, run=run) == text
 
 
 def test_branches_of_definitions_count() -> None:

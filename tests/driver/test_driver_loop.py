@@ -378,5 +378,5 @@ def test_a_worker_ended_softly_by_someone_else_is_tried_again(house: House) -> N
 
     house.on_event = end
     house.jobs = 1
-    house.drive(chain("steps", steps=50))
+    house.drive(chain("steps", steps=150))
     assert house.states("task 0") == ["retried", "done"]

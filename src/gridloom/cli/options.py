@@ -35,4 +35,4 @@ RUNS = Path("runs")
 
 
 def settings(runs: Path, jobs: int = 0, kinds: str = "", site: LoadedSite | None = None) -> Settings:
-    return Settings(runs=Runs(runs), jobs=jobs, kinds=kinds, preload=() if kinds else PRELOAD, site=site)
+    return Settings(runs=Runs(runs), jobs=jobs, kinds=kinds, preload=() if kinds else PRELOAD, site=site).checked()

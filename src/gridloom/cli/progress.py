@@ -70,11 +70,11 @@ class Lines:
             self._say(f"run {event.name}: {event.tasks} tasks, {event.done} done already")
         elif isinstance(event, TaskChanged):
             self._task(event)
-        else:
+        elif not isinstance(event, JobsLeft):  # whoever asked to leave is told so at the end
             self._say(notice(event))
 
     def _task(self, event: TaskChanged) -> None:
-        if event.state == "waiting":
+        if event.state == "waiting" or (event.state == "queued" and not event.reason):
             return
         now = time.monotonic()
         if event.state != "running":
@@ -107,7 +107,7 @@ class Bars:
             self._bars.update(self._whole, description=event.name, total=event.tasks, completed=event.done)
         elif isinstance(event, TaskChanged):
             self._task(event)
-        else:
+        elif not isinstance(event, JobsLeft):
             self._bars.console.print(notice(event), style="yellow", markup=False)
 
     def _task(self, event: TaskChanged) -> None:
@@ -129,10 +129,8 @@ class Bars:
         self._bars.console.print(f"{event.label} {event.state}{reason_text(event)}", style="yellow", markup=False)
 
 
-def notice(event: ResultDamaged | Stopping | EngineSilent | JobsLeft) -> str:
+def notice(event: ResultDamaged | Stopping | EngineSilent) -> str:
     """An event that is not about a task's progress, in words."""
-    if isinstance(event, JobsLeft):
-        return f"leaving: {event.jobs} jobs go on"
     if isinstance(event, EngineSilent):
         return "the batch system answers again" if event.back else f"no answer, asking again: {event.reason}"
     if isinstance(event, ResultDamaged):

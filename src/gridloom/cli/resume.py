@@ -9,7 +9,7 @@ import typer
 
 from gridloom.cli.options import RUNS, RunName, RunsFolder
 from gridloom.cli.progress import progress
-from gridloom.cli.run import detached, show_finished, stopping
+from gridloom.cli.run import detached, leaving, show_finished, stopping
 from gridloom.driver.control import go_on, settings_for
 from gridloom.driver.runs import Runs
 from gridloom.driver.session import session
@@ -25,8 +25,8 @@ def resume(
     found = known.find(run)
     settings = settings_for(found, known, os.environ)
     if detach:
-        detached(found, known)
+        detached(found, settings)
         return
-    with session(settings) as here, progress() as listener, stopping(here.stop, settings):
+    with session(settings) as here, progress() as listener, stopping(here.stop, settings), leaving(here.stop):
         finished = go_on(here, found, listener)
     show_finished(finished, settings)

@@ -16,10 +16,11 @@ from gridloom.cli.options import RUNS, AnalysisFile, Jobs, Kinds, RunsFolder, Si
 from gridloom.cli.progress import progress
 from gridloom.cli.report import show_result
 from gridloom.driver.control import DRIVER_LOG, go_on_in_background
-from gridloom.driver.runs import Run, Runs, read_run
+from gridloom.driver.runs import Run, read_run
 from gridloom.driver.session import Finished, session
 from gridloom.driver.settings import Settings, find_site
 from gridloom.driver.workplace import StopRequest
+from gridloom.errors import Interrupted
 
 
 def run(
@@ -36,21 +37,20 @@ def run(
     `gridloom resume`, takes them up again.
     """
     loaded = load_analysis(analysis_file)
-    place = find_site(site, analysis_file.parent, os.environ) if site else None
-    chosen = settings(runs, jobs, kinds, place)
+    chosen = settings(runs, jobs, kinds, find_site(site, analysis_file.parent, os.environ) if site else None)
     if detach:
         with session(chosen) as here, stopping(here.stop, chosen):
             _, folder = here.open(loaded)
-        detached(read_run(folder), Runs(runs))
+        detached(read_run(folder), chosen)
         return
-    with session(chosen) as here, progress() as listener, stopping(here.stop, chosen):
+    with session(chosen) as here, progress() as listener, stopping(here.stop, chosen), leaving(here.stop):
         finished = here.run(loaded, listener)
     show_finished(finished, chosen)
 
 
-def detached(found: Run, runs: Runs) -> None:
+def detached(found: Run, chosen: Settings) -> None:
     """Have a run go on in the background, and say how to look at it."""
-    pid = go_on_in_background(found, runs)
+    pid = go_on_in_background(found, chosen)
     name = found.folder.name
     output().print(
         f"{name} goes on in the background (process {pid}, log {shown_path(found.folder / DRIVER_LOG)}).\n"
@@ -71,6 +71,18 @@ def show_finished(finished: Finished, chosen: Settings) -> None:
 
 
 @contextmanager
+def leaving(stop: StopRequest) -> Iterator[None]:
+    """To leave jobs that go on is what was asked for, and no error; the exit code says that the run is not done."""
+    try:
+        yield
+    except Interrupted as error:
+        if not stop.left:
+            raise
+        note(f"{error.what[:1].upper()}{error.what[1:]}: {error.fix}")
+        raise typer.Exit(error.exit_code) from error
+
+
+@contextmanager
 def stopping(stop: StopRequest, chosen: Settings) -> Iterator[None]:
     """The first Ctrl-C asks workers to save and leave, the second one ends them; jobs of a site go on."""
 
@@ -80,7 +92,7 @@ def stopping(stop: StopRequest, chosen: Settings) -> Iterator[None]:
             note(
                 "Stopping: running tasks save what they have. Ctrl-C again ends them at once."
                 if chosen.here
-                else "Leaving: the jobs go on."
+                else "Leaving."
             )
 
     kept = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}

@@ -9,7 +9,9 @@ from rich.text import Text
 from gridloom.cli.console import new_table, output, short_id, shown_path
 from gridloom.cli.options import RUNS, RunName, RunsFolder
 from gridloom.cli.plan import is_done
-from gridloom.driver.runs import Run, Runs
+from gridloom.driver.live import Live, LiveTask, read_live
+from gridloom.driver.runs import Run, Runs, Shown
+from gridloom.driver.settings import read_how
 from gridloom.journal import TaskRecord, holder
 from gridloom.results import Store
 
@@ -48,14 +50,18 @@ def _show_one(run: Run, store: Store) -> None:
     found = holder(run.folder)
     if found is not None:
         console.print(f"driven by process {found.pid} on {found.host}", markup=False)
+    site = read_how(run.folder).site
+    if site:
+        console.print(f"site: {site}", markup=False)
     console.print(f"analysis: {run.manifest.analysis_file}", markup=False)
     if run.page.is_file():
         console.print(f"report: {shown_path(run.page)}", markup=False)
     tasks = run.history().tasks
+    run_state, live = run.state(), read_live(run.folder) or Live(at=0)
     table = new_table("task", "state", "attempts", "id", "note")
     for task in run.manifest.tasks:
         record = tasks.get(task.id)
-        state = _task_state(record, there=is_done(store, task.id), driven=found is not None)
+        state = _task_state(record, live.tasks.get(task.id), there=is_done(store, task.id), run=run_state)
         attempts = str(record.attempts) if record else "0"
         reason = record.reason if record and state != "done" else ""
         styled = Text(state, style=_STYLES.get(state, ""))
@@ -63,12 +69,14 @@ def _show_one(run: Run, store: Store) -> None:
     console.print(table)
 
 
-def _task_state(record: TaskRecord | None, *, there: bool, driven: bool) -> str:
-    """What to say of a task: the store knows whether it is done, the journal what became of it otherwise."""
+def _task_state(record: TaskRecord | None, live: LiveTask | None, *, there: bool, run: Shown) -> str:
+    """What to say of a task: the store knows whether it is done, the driver and its journal what else became of it."""
     if there:
         return "done"
     if record is None:
         return "waiting"
     if record.state == "submitted":
-        return "running" if driven else "lost"
+        if run == "running":
+            return live.state if live is not None else "queued"
+        return "at the site" if run == "left" else "lost"
     return "removed" if record.state in ("done", "reused") else record.state

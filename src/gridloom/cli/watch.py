@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ from gridloom.cli.progress import step_text
 from gridloom.driver.live import Live, LiveTask, read_live
 from gridloom.driver.runs import Run, Runs, Shown
 from gridloom.driver.settings import read_how
+from gridloom.errors import Interrupted
 from gridloom.journal import History, holder
 from gridloom.messages import progress_of
 from gridloom.results import Store
@@ -42,7 +44,7 @@ def watch(
     if once or not console.is_terminal:
         console.print(view(found, known.store, time.time()))
         return
-    with LiveView(console=console, auto_refresh=False, transient=False) as live:
+    with suppress(Interrupted), LiveView(console=console, auto_refresh=False, transient=False) as live:
         while True:
             live.update(view(found, known.store, time.time()), refresh=True)
             if holder(found.folder) is None:
@@ -56,8 +58,9 @@ def view(run: Run, store: Store, now: float) -> RenderableType:
     parts: list[RenderableType] = [_head(run, history, state, now)]
     if live.silent and state == "running":
         parts.append(Text(f"no answer: {live.silent}", style="yellow"))
-    parts += [Text(), _kinds(run, store, live)]
-    rows = list(_under_way(run, live, state))
+    # Where nobody drives the run, nobody knows what its jobs do.
+    parts += [Text(), _kinds(run, store, live.tasks if state == "running" else {})]
+    rows = list(_under_way(run, store, live, state))
     if rows:
         parts += [Text(), _tasks(rows, now)]
     parts += [Text(f"  {notice}", style="dim", overflow="ellipsis", no_wrap=True) for notice in live.notices]
@@ -76,14 +79,18 @@ def _head(run: Run, history: History, state: Shown, now: float) -> Text:
     evictions = sum(task.evictions for task in history.tasks.values())
     text.append(f"  {duration((now if state == 'running' else history.last) - run.manifest.created)}", style="dim")
     if evictions:
-        text.append(f"  {evictions} tried again or evicted, {lost:.0f} s of work lost", style="dim")
+        text.append(f"  {evictions} evictions and retries, {lost:.0f} s of work done again", style="dim")
     return text
 
 
-def _kinds(run: Run, store: Store, live: Live) -> Table:
+def _kinds(run: Run, store: Store, tasks: Mapping[str, LiveTask]) -> Table:
     table = new_table("tasks", "done", "", "running", "waiting", "held")
     labels = {task.id: task.kind for task in run.manifest.tasks}
-    states = Counter((labels[task], entry.state) for task, entry in live.tasks.items() if task in labels)
+    states = Counter(
+        (labels[task], entry.state)
+        for task, entry in tasks.items()
+        if task in labels and not store.folder(task).is_dir()
+    )
     for kind, (done, every) in run.counts(store).items():
         running = states[kind, "running"] + states[kind, "resumed"]
         held = states[kind, "held"]
@@ -93,14 +100,17 @@ def _kinds(run: Run, store: Store, live: Live) -> Table:
     return table
 
 
-def _under_way(run: Run, live: Live, state: Shown) -> Iterator[tuple[str, LiveTask]]:
+def _under_way(run: Run, store: Store, live: Live, state: Shown) -> Iterator[tuple[str, LiveTask]]:
     """The tasks that something is to be said of, running ones first."""
     order = {"running": 0, "resumed": 0, "held": 1, "failed": 2}
     labels = {task.id: task.label for task in run.manifest.tasks}
     shown = [
         (labels[task], entry)
         for task, entry in live.tasks.items()
-        if task in labels and entry.state in order and (state == "running" or entry.state == "failed")
+        if task in labels
+        and not store.folder(task).is_dir()
+        and entry.state in order
+        and (state == "running" or entry.state == "failed")
     ]
     yield from sorted(shown, key=lambda pair: order[pair[1].state])
 

@@ -12,11 +12,11 @@ from gridloom.analysis.load import LoadedAnalysis, load_text
 from gridloom.driver.events import Listener
 from gridloom.driver.runs import Run, Runs
 from gridloom.driver.session import Finished, Session, session
-from gridloom.driver.settings import Settings, read_how, settings_of
+from gridloom.driver.settings import Settings, check_place, read_how, settings_of, write_how
 from gridloom.driver.workplace import CANCEL_FILE
 from gridloom.errors import GridloomError, Interrupted, NotFound, TaskFailed
 from gridloom.files import write_text
-from gridloom.journal import holder
+from gridloom.journal import holder, lease
 
 DRIVER_LOG = "driver.log"
 _START = 60.0  # seconds in which a driver in the background must have taken its run
@@ -50,25 +50,21 @@ def go_on(here: Session, run: Run, listener: Listener) -> Finished:
     return here.drive(prepared, folder, listener)
 
 
-def go_on_in_background(run: Run, runs: Runs) -> int:
+def go_on_in_background(run: Run, settings: Settings) -> int:
     """Start a driver that goes on when this process, and its terminal, are gone; its process id.
 
-    Returns when it has the run. Raises TaskFailed with its last words if it does not come up.
+    Returns when it has the run. Raises RunLocked, and TaskFailed with its last words if it does not come up.
     """
+    with lease(run.folder):
+        check_place(run.folder, settings)
+        write_how(run.folder, settings)
     log = run.folder / DRIVER_LOG
-    command = [
-        sys.executable,
-        "-m",
-        "gridloom",
-        "resume",
-        str(run.folder.resolve()),
-        "--runs",
-        str(runs.root.resolve()),
-    ]
+    root = settings.runs.root.resolve()
+    command = [sys.executable, "-m", "gridloom", "resume", str(run.folder.resolve()), "--runs", str(root)]
     begin = log.stat().st_size if log.exists() else 0
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True, cwd="/"
+            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True, cwd=root
         )
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline:
@@ -82,9 +78,7 @@ def go_on_in_background(run: Run, runs: Runs) -> int:
         return process.pid  # there was nothing left to do
     said = log.read_bytes()[begin:].decode(errors="replace").strip()[-2000:]
     process.kill()
-    raise TaskFailed(
-        f"the driver in the background did not come up:\n{said}", where=str(log), fix="Run without --detach."
-    )
+    raise TaskFailed(f"the driver in the background did not come up:\n{said}", where=str(log), fix="Its log is there.")
 
 
 def cancel(run: Run, runs: Runs, listener: Listener, environ: Mapping[str, str]) -> int:

@@ -28,7 +28,7 @@ class TaskChanged:
     task: str
     kind: Kind
     label: str
-    state: Literal["queued", "running", "held", "resumed", "done", "failed", "retried", "saved", "waiting"]
+    state: Literal["queued", "running", "held", "resumed", "done", "failed", "retried", "saved", "cancelled", "waiting"]
     progress: Progress | None = None
     reason: str = ""
     host: str = ""

@@ -15,8 +15,9 @@ from gridloom.messages import Step, step_of
 
 FILE = "live.json"
 _EVERY = 1.0  # seconds between two writes, at most
+_SIGN_OF_LIFE = 15.0
 _NOTICES = 8
-_OVER = frozenset({"done", "waiting"})
+_OVER = frozenset({"done", "waiting", "cancelled"})
 
 
 class LiveTask(BaseModel):
@@ -63,16 +64,25 @@ class LiveFile:
         self._notices: list[str] = []
         self._silent = ""
         self._written = 0.0
+        self._stale = False
 
     def __call__(self, event: Event) -> None:
         self.listener(event)
         self._note(event)
+        self._stale = True
         if time.monotonic() - self._written >= _EVERY or isinstance(event, EngineSilent | Stopping | RunStarted):
+            self.write()
+
+    def tick(self) -> None:
+        """Write what has changed and was not written yet, or a sign of life."""
+        pause = time.monotonic() - self._written
+        if pause >= (_EVERY if self._stale else _SIGN_OF_LIFE):
             self.write()
 
     def write(self) -> None:
         """Write what is known now; a file that cannot be written keeps nobody from anything."""
         self._written = time.monotonic()
+        self._stale = False
         live = Live(at=time.time(), silent=self._silent, tasks=self._tasks, notices=tuple(self._notices[-_NOTICES:]))
         fresh = self.folder / f".{FILE}"
         try:

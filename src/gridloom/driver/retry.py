@@ -123,7 +123,15 @@ def _after_memory(label: str, attempts: Attempts, reason: str, *, memory_mb: int
 def _after_node(
     label: str, status: JobStatus, attempts: Attempts, reason: str, known_nodes: frozenset[str]
 ) -> Decision:
-    node = status.host or "an unnamed node"
+    node = status.host
+    if not node or node in attempts.nodes:
+        # Where it cannot be avoided, it is no use to try for ever.
+        attempts.losses += 1
+    if attempts.losses > RETRIES:
+        tried = ", ".join(sorted(attempts.nodes)) or "its nodes"
+        return GiveUp(error=NodeProblem(f"{label} cannot be done on {tried}: {reason}", fix=_NODE_FIX))
+    if not node:
+        return Again(reason=reason)
     said = _without(reason, node)
     same = [other for other, before in attempts.nodes.items() if other != node and _without(before, other) == said]
     attempts.nodes[node] = reason

@@ -144,7 +144,7 @@ def open_run(
         name=folder.name,
         created=time.time(),
         gridloom=__version__,
-        analysis_file=str(loaded.path),
+        analysis_file=str(loaded.path.absolute()),
         analysis_digest=digest_bytes(loaded.text.encode()),
         plan_digest=plan.digest,
         tasks=tuple(PlannedTask(id=key, kind=task.kind, label=task.label) for key, task in plan.by_id.items()),

@@ -15,7 +15,7 @@ from gridloom.driver.events import Listener, RunStarted
 from gridloom.driver.live import LiveFile
 from gridloom.driver.loop import Driver
 from gridloom.driver.runs import LOGS, open_run, publish_report
-from gridloom.driver.settings import Settings, write_how
+from gridloom.driver.settings import Settings, check_place, write_how
 from gridloom.driver.snapshot import snapshot
 from gridloom.driver.workplace import CANCEL_FILE, Pace, StopRequest, Terms, Workplace
 from gridloom.engines import make_engine
@@ -93,19 +93,20 @@ class Session:
         folder = runs.folder(loaded.analysis.name, prepared.plan)
         with runs.store.referring():
             open_run(folder, loaded, prepared.catalogue, prepared.plan, prepared.environment)
-            write_how(folder, self.settings)
         return prepared, folder
 
     def drive(self, prepared: Prepared, folder: Path, listener: Listener) -> Finished:
         """Do what is missing of an opened run. Raises RunLocked while another driver has it."""
         plan, store = prepared.plan, self.settings.runs.store
         with lease(folder) as journal:
+            check_place(folder, self.settings)
             engine = self._engine_for(folder)
+            write_how(folder, self.settings)
             journal.write("started")
             (folder / CANCEL_FILE).unlink(missing_ok=True)
             self.stop.watched = folder
             live = LiveFile(folder, listener)
-            place = self._workplace(engine, journal, live, prepared, folder)
+            place = replace(self._workplace(engine, journal, live, prepared, folder), tick=live.tick)
             driver = Driver(plan, place)
             try:
                 driver.look()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gridloom.driver.runs import Runs
-from gridloom.errors import DamagedResult
+from gridloom.engines.registry import engine_kind, read_options
+from gridloom.errors import DamagedResult, SiteProblem
 from gridloom.files import write_text
+from gridloom.journal import JOURNAL, history, read_journal
 from gridloom.sites.load import LoadedSite, load_sites, site_files
 
 FILE = "how.json"
@@ -34,6 +36,28 @@ class Settings:
         """Whether tasks run in processes of this one."""
         return self.site is None or self.site.site.engine == "local"
 
+    def checked(self) -> Settings:
+        """With the site's own number of jobs here, or `jobs` as the limit there.
+
+        Raises SiteProblem for a site on this machine that asks for what only a batch system gives.
+        """
+        if self.site is None:
+            return self
+        site = self.site.site
+        if not self.here:
+            limits = site.limits.model_copy(update={"jobs": self.jobs}) if self.jobs else site.limits
+            return replace(self, site=replace(self.site, site=site.model_copy(update={"limits": limits})))
+        ignored = site.model_fields_set - {"engine", "options"}
+        if ignored:
+            raise SiteProblem(
+                f"the engine `local` runs tasks in this environment, whatever `{min(ignored)}` says",
+                where=self.site.locate((min(ignored),)),
+                fix="Leave it out of the site, or choose another engine.",
+            )
+        with self.site.placed():
+            options = read_options(site, engine_kind(site.engine)).model_dump()
+        return replace(self, jobs=self.jobs or int(options["jobs"]))
+
 
 class How(BaseModel):
     """Content of how.json: where the run was driven last."""
@@ -41,18 +65,18 @@ class How(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     site: str = ""
+    site_file: str = ""
     jobs: int = 0
     kinds: str = ""
-    runs: str = ""
 
 
 def write_how(folder: Path, settings: Settings) -> None:
     """Write down how a run is done."""
     how = How(
-        site=settings.site.name if settings.site is not None else "",
+        site=_name(settings),
+        site_file=str(settings.site.path.absolute()) if settings.site is not None and settings.site.path else "",
         jobs=settings.jobs,
         kinds=settings.kinds,
-        runs=str(settings.runs.root.resolve()),
     )
     write_text(folder / FILE, how.model_dump_json(indent=1) + "\n")
 
@@ -71,11 +95,34 @@ def read_how(folder: Path) -> How:
 
 def settings_of(how: How, runs: Runs, analysis_file: Path, environ: Mapping[str, str]) -> Settings:
     """The settings that were written down; the site as its file describes it now."""
-    site = find_site(how.site, analysis_file.parent, environ) if how.site else None
+    site = find_site(how.site, analysis_file.parent, environ, first=how.site_file) if how.site else None
     preload = () if how.kinds else PRELOAD
-    return Settings(runs=runs, jobs=how.jobs, kinds=how.kinds, preload=preload, site=site)
+    return Settings(runs=runs, jobs=how.jobs, kinds=how.kinds, preload=preload, site=site).checked()
 
 
-def find_site(name: str, project: Path, environ: Mapping[str, str]) -> LoadedSite:
-    """A site by its name. Raises SiteProblem, and Problems with all errors of the files of sites."""
-    return load_sites(site_files(project, environ)).find(name)
+def find_site(name: str, project: Path, environ: Mapping[str, str], *, first: str = "") -> LoadedSite:
+    """A site by its name, in the file `first` or where sites are described.
+
+    Raises SiteProblem, and Problems with all errors of the files of sites.
+    """
+    files = (*([Path(first)] if first else []), *site_files(project, environ))
+    return load_sites(files).find(name)
+
+
+def check_place(folder: Path, settings: Settings) -> None:
+    """Raise SiteProblem if jobs of the run are at another site: it can be done at one place at a time."""
+    before = read_how(folder).site
+    if not before or before == _name(settings):
+        return
+    states = history(read_journal(folder / JOURNAL)).tasks.values()
+    out = sum(record.state == "submitted" for record in states)
+    if out:
+        raise SiteProblem(
+            f"{out} jobs of the run are at site `{before}`",
+            where=str(folder),
+            fix=f"`gridloom resume {folder.name}` goes on there; `gridloom cancel {folder.name}` ends them first.",
+        )
+
+
+def _name(settings: Settings) -> str:
+    return settings.site.name if settings.site is not None and not settings.here else ""

@@ -24,7 +24,7 @@ def snapshot(function: str, source: Path, run: Path, digest: str) -> Path:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         for name, path in code_files(function, source).items():
-            if not path.resolve().is_relative_to(source.resolve()):
+            if not path.is_relative_to(source):  # not where a link leads: it is found here
                 continue
             place = fresh / (name if name.endswith(".py") else f"{name}{path.suffix}")
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ class StopRequest:
 
     def __init__(self, watched: Path | None = None) -> None:
         self.times = 0
+        self.left = False  # jobs go on without this process
         self.watched = watched  # a run's folder, in which another process may ask to cancel
         self._cancel = False
 
@@ -89,4 +90,5 @@ class Workplace:
     stop: StopRequest
     pace: Pace = Pace()
     terms: Terms = field(default_factory=Terms)
+    tick: Callable[[], None] = field(default=lambda: None)  # called in every round
     new_token: Callable[[], str] = field(default=lambda: secrets.token_hex(4))

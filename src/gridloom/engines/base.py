@@ -45,7 +45,8 @@ class JobStatus:
     """What an engine knows of a job. `errors` are the task's own, if it told them.
 
     `restarts` counts how often the batch system has started the job again by itself; `lost_seconds` is the work that
-    the last of these cost: from the state it went on from to its end before.
+    the last of these cost: from the state it went on from to its end before. Of a job that is EVICTED, it is the work
+    since the state that it left.
     """
 
     state: State

@@ -35,6 +35,7 @@ class Batch(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     token: str
+    engine: str
     store: str
     jobs: tuple[BatchJob, ...]
 
@@ -59,34 +60,37 @@ class Bundle:
         return self.assignments[0].avoid
 
 
-def bundled(jobs: Sequence[Assignment], *, at_most: int) -> Iterator[Bundle]:
+def bundled(jobs: Sequence[Assignment], *, at_most: int, engine: str) -> Iterator[Bundle]:
     """Jobs in bundles of the same needs, in order; a bundle's token is that of its first job. Pure."""
     ordered = sorted(jobs, key=_needs)  # stable: jobs of the same needs stay in order
     for _, group in groupby(ordered, key=_needs):
         alike = tuple(group)
         for start in range(0, len(alike), at_most):
-            yield _bundle(alike[start : start + at_most])
+            yield _bundle(alike[start : start + at_most], engine)
 
 
 def _needs(job: Assignment) -> tuple[str, tuple[str, ...], str]:
     return job.task.resources.model_dump_json(), job.avoid, job.store
 
 
-def _bundle(jobs: tuple[Assignment, ...]) -> Bundle:
+def _bundle(jobs: tuple[Assignment, ...], engine: str) -> Bundle:
     entries = tuple(
         BatchJob(token=job.token, folder=job.folder, task=job.task.id, memory_mb=job.task.resources.memory_mb)
         for job in jobs
     )
-    return Bundle(batch=Batch(token=jobs[0].token, store=jobs[0].store, jobs=entries), assignments=jobs)
+    batch = Batch(token=jobs[0].token, engine=engine, store=jobs[0].store, jobs=entries)
+    return Bundle(batch=batch, assignments=jobs)
 
 
-def read_batches(root: Path) -> Iterator[Batch]:
-    """Every batch that has been written below a folder; what a kill left unfinished was never submitted."""
+def read_batches(root: Path, engine: str) -> Iterator[Batch]:
+    """Every batch of an engine below a folder; what a kill left unfinished was never submitted."""
     for path in sorted(root.glob(f"{PREFIX}*/{FILE}")):
         try:
-            yield Batch.model_validate_json(path.read_bytes())
+            batch = Batch.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
             continue
+        if batch.engine == engine:
+            yield batch
 
 
 def write_id(root: Path, batch: Batch, scheduler_id: str) -> None:

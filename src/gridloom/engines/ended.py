@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 from gridloom.assignment import ERROR_FILE, LOG_FILE
@@ -32,12 +33,14 @@ def judge(exit_code: int, heard: Heard, folder: Path, *, memory_mb: int) -> JobS
     left = heard.left
     if exit_code == 0:
         return status(State.DONE, heard, exit_code=0)
-    if exit_code in (SAVED_EXIT, PLANNED_EXIT):
+    if exit_code in (SAVED_EXIT, PLANNED_EXIT, Interrupted.exit_code):
         cause = _CAUSES.get(left.reason if left else "", Cause.PREEMPTED)
         return status(State.EVICTED, heard, cause=cause, exit_code=exit_code)
     if exit_code == NodeProblem.exit_code:
         told = errors[0] if errors else NodeProblem(left.reason if left and left.reason else "the node cannot do it")
-        return status(State.EVICTED, heard, cause=Cause.NODE, reason=told.what, exit_code=exit_code, errors=(told,))
+        found = status(State.EVICTED, heard, cause=Cause.NODE, reason=told.what, exit_code=exit_code, errors=(told,))
+        # Where not even Python began, the wrapper has written the node's name into the error.
+        return found if found.host else replace(found, host=told.where)
     if exit_code > 128:
         big = left is not None and left.memory_mb >= _NEARLY * memory_mb
         killed = exit_code == 128 + signal.SIGKILL
@@ -46,8 +49,6 @@ def judge(exit_code: int, heard: Heard, folder: Path, *, memory_mb: int) -> JobS
     if not errors:
         text = last_words(folder) or f"it ended with exit code {exit_code}"
         errors = (TaskFailed(text.splitlines()[-1], where=str(folder), fix="The log there holds the whole story."),)
-    if isinstance(errors[0], Interrupted):
-        return status(State.EVICTED, heard, cause=Cause.PREEMPTED, exit_code=exit_code)
     return status(State.FAILED, heard, reason=errors[0].what, exit_code=errors[0].exit_code, errors=errors)
 
 
@@ -70,7 +71,7 @@ def status(
         progress=heard.progress,
         host=heard.host,
         restarts=heard.restarts,
-        lost_seconds=heard.lost_seconds,
+        lost_seconds=heard.lost_at_end if state is State.EVICTED else heard.lost_seconds,
     )
 
 

@@ -29,8 +29,9 @@ def bring_work_home(folder: Path, store: Store, task_id: str, token: str) -> Dam
         elif (state / SCRATCH).is_dir() and any((state / SCRATCH).iterdir()):
             store.keep_scratch(state / SCRATCH, task_id)
     except DamagedResult as error:
-        (state / RESULT_FOLDER).rename(folder / f"damaged-{token}")
-        return error
+        aside = folder / f"damaged-{token}"
+        (state / RESULT_FOLDER).rename(aside)
+        return DamagedResult(error.what, where=str(aside), fix=error.fix)
     shutil.rmtree(state, ignore_errors=True)
     return None
 
@@ -41,9 +42,19 @@ def _unpack(folder: Path) -> None:
     if not archive.is_file():
         return
     try:
+        if not _has_its_end(archive):
+            raise tarfile.ReadError("cut off")
         with tarfile.open(archive) as packed:
             packed.extractall(folder, filter="data")
     except (tarfile.TarError, OSError, EOFError):
         # Cut off on its way: the state before it is what there is.
         shutil.rmtree(folder / STATE, ignore_errors=True)
     archive.unlink()
+
+
+def _has_its_end(archive: Path) -> bool:
+    """Whether the end of an archive is there: to tarfile, one that was cut off in a header is only a shorter one."""
+    size, end = archive.stat().st_size, 2 * tarfile.BLOCKSIZE
+    with archive.open("rb") as stream:
+        stream.seek(max(0, size - end))
+        return size % tarfile.RECORDSIZE == 0 and stream.read() == bytes(end)

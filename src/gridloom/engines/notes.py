@@ -24,6 +24,15 @@ class Heard:
     lost_seconds: float | None = None
     last: float = 0.0
 
+    @property
+    def lost_at_end(self) -> float | None:
+        """Work of a job that has left, from the state that it left behind to its end; None where it did not say."""
+        return None if self.left is None else self._work_since(self.left.saved)
+
+    def _work_since(self, saved: float | None) -> float | None:
+        """Work of the newest start since a state; one that it has brought along is older than the start."""
+        return None if self.began is None else max(0.0, self.last - max(self.began, saved or 0.0))
+
     def hear(self, note: Note) -> None:
         """Take the next note in."""
         if note.kind == "began":
@@ -39,8 +48,7 @@ class Heard:
         planned = self.left is not None and self.left.reason == "planned"
         if self.began is not None and not planned:
             self.restarts += 1
-            from_where = self.began if note.saved is None else max(note.saved, 0.0)
-            self.lost_seconds = max(0.0, self.last - from_where)
+            self.lost_seconds = self._work_since(note.saved)
         self.began, self.host, self.job, self.left = note.at, note.host, note.job, None
 
 

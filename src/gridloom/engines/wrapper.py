@@ -13,9 +13,12 @@ from gridloom.task import Resources
 
 # The script refuses a node before Python runs, in the words that a job's error.json has.
 _FAIL = """\
+gridloom_folder=$PWD
+gridloom_node=${{SLURMD_NODENAME:-$(sed -n 's/^Machine = "\\(.*\\)"$/\\1/p' "$_CONDOR_MACHINE_AD" 2>/dev/null)}}
 fail() {{
-  printf '[{{"kind": "NodeProblem", "what": "%s on %s", "where": "", "fix": "%s", "key": []}}]\\n' \\
-    "$1" "$(hostname)" "$2" > {folder}error.json
+  : "${{gridloom_node:=$(hostname)}}"
+  printf '[{{"kind": "NodeProblem", "what": "%s on %s", "where": "%s", "fix": "%s", "key": []}}]\\n' \\
+    "$1" "$gridloom_node" "$gridloom_node" "$2" > "$gridloom_folder"/{folder}error.json
   exit {code}
 }}
 """
@@ -36,8 +39,10 @@ def script(
         lines += [
             "{",
             command,
-            f'}} || fail "setup command {number} of the site failed" "See job.err, and correct setup: of the site."',
+            f'}} || fail "setup command {number} of the site failed" "Read the log, and correct setup: of the site."',
         ]
+    if site.setup:
+        lines.append(f'cd "$gridloom_folder" || exit {NodeProblem.exit_code}')  # wherever the setup has led
     python = shlex.quote(site.python)
     lines += [
         f'[ -x {python} ] || fail "there is no Python where the site says" "Correct python: of the site."',

@@ -110,6 +110,29 @@ def _full(_: Context) -> None:
     raise OSError(28, "No space left on device")
 
 
+def _full_once(context: Context) -> None:
+    """Find the disk full in the first attempt."""
+    mark = context.scratch / "full"
+    if not mark.exists():
+        mark.touch()
+        raise OSError(28, "No space left on device")
+
+
+def _grow(_: Context) -> None:
+    """Hold 300 MB for some seconds."""
+    held = bytearray(os.urandom(1_000_000) * 300)
+    time.sleep(12)
+    del held
+
+
+def _environment(context: Context) -> None:
+    """Write the environment's variables."""
+    text = "".join(
+        f"{name}={value!r}\n" if "\n" in value else f"{name}={value}\n" for name, value in os.environ.items()
+    )
+    (context.output / "environment.txt").write_text(text)
+
+
 _DEEDS: dict[str, Callable[[Context], None]] = {
     "write": _nothing,
     "steps": _steps,
@@ -125,6 +148,9 @@ _DEEDS: dict[str, Callable[[Context], None]] = {
     "hang": _hang,
     "no memory": _no_memory,
     "full": _full,
+    "full once": _full_once,
+    "grow": _grow,
+    "environment": _environment,
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ from gridloom.errors import GridloomError
 from gridloom.task import Progress
 from gridloom.worker.operations import OPERATIONS
 from gridloom.worker.serve import GRACE, Offers, serve
-from gridloom.worker.tasks import KINDS, Hooks, known_error, perform, write_error
+from gridloom.worker.tasks import KINDS, Hooks, known_error, load_kinds, perform, write_error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,13 +55,6 @@ def _leave(path: Path, error: GridloomError) -> int:
     if path.is_file():
         write_error(path.parent, error)
     return error.exit_code
-
-
-def load_kinds(reference: str) -> Mapping[str, str]:
-    """A mapping from kind to `module:function` that stands in for the built-in one (for tests and plug-ins)."""
-    module, _, name = reference.partition(":")
-    kinds: Mapping[str, str] = getattr(importlib.import_module(module), name)
-    return kinds
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -50,7 +51,7 @@ class Chirp:
         import htchirp
 
         text = note.line().decode().strip()
-        if len(text) > _LONGEST:
+        if len(text.encode()) > _LONGEST:
             text = note.model_copy(update={"reason": note.reason[:200], "step": None}).line().decode().strip()
         with htchirp.HTChirp() as chirp:
             chirp.ulog(text)
@@ -67,7 +68,8 @@ def quietly(deed: Callable[[], None]) -> None:
     try:
         deed()
     except Exception as error:  # noqa: BLE001 - a broken line to the watcher is no reason to lose the task's work
-        os.write(2, f"could not tell the submitting side: {type(error).__name__}: {error}\n".encode())
+        with suppress(OSError):  # the disk may be full
+            os.write(2, f"could not tell the submitting side: {type(error).__name__}: {error}\n".encode())
 
 
 def pace(running: float) -> float:

@@ -12,24 +12,24 @@ import ctypes
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from gridloom.assignment import ERROR_FILE, LOG_FILE, STATE, Assignment, read_assignment
 from gridloom.environment import worker_variables
 from gridloom.errors import DiskFull, EnvironmentProblem, GridloomError, Interrupted, NodeProblem
+from gridloom.files import full_disk_named
 from gridloom.messages import Note, Step, step_of
-from gridloom.task import Progress
+from gridloom.task import SAVES, Progress
 from gridloom.worker import node
-from gridloom.worker.__main__ import load_kinds
 from gridloom.worker.channel import Channel, Chirp, NotesFile, pace, quietly
 from gridloom.worker.parent import Ending, Family, Limits
 from gridloom.worker.sandbox import Sandbox, newest_change
-from gridloom.worker.tasks import KINDS, Hooks, known_error, perform, write_error
+from gridloom.worker.tasks import KINDS, Hooks, known_error, load_kinds, perform, write_error
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
@@ -120,7 +120,7 @@ class Job:
                 saved=saved,
             )
         )
-        ending = Family(self._child, self._options.limits, self._hear).live()
+        ending = Family(self._child, self._limits(), self._hear).live()
         code = self._code(ending)
         after = self._saved_after(ending, saved)
         if self._sandbox is not None:
@@ -128,6 +128,11 @@ class Job:
         reason = ending.reason or (f"ended by signal {-ending.code}" if ending.code < 0 else "")
         self._tell(_left(code, reason=reason, saved=after, memory=ending.memory_mb, token=self._assignment.token))
         return code
+
+    def _limits(self) -> Limits:
+        """Without planned saves for tasks that save nothing: they would begin again each time, and never end."""
+        limits = self._options.limits
+        return limits if self._assignment.task.kind in SAVES else replace(limits, planned=0.0)
 
     def _code(self, ending: Ending) -> int:
         if ending.code == 0:
@@ -185,22 +190,30 @@ class Job:
     def _child(self, pipe: int) -> NoReturn:
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         _print_to(self._options.folder / LOG_FILE)
-        stopped = threading.Event()
+        # No threading.Event: a second signal within its `set` would wait for the first one's lock, for ever.
+        asked: list[bool] = []
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, lambda *_: stopped.set())
+            signal.signal(number, lambda *_: asked.append(True))
         # Before any numerical library is imported: they read these once.
         os.environ.update(worker_variables(self._assignment.task.resources.cores))
-        hooks = Hooks(stop=stopped.is_set, progress=lambda progress: _send(pipe, progress))
+        hooks = Hooks(stop=lambda: bool(asked), progress=lambda progress: _send(pipe, progress))
         try:
             perform(self._assignment, hooks, kinds=self._options.kinds)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the border of the process: all is reported
-            known = self._judged(
-                known_error(error, what=self._assignment.task.label, log=self._options.folder / LOG_FILE)
-            )
-            sys.stderr.write(f"error[{type(known).__name__}] {known}\n")
+            known = self._judged(self._known(error))
+            quietly(lambda: _say(f"error[{type(known).__name__}] {known}\n"))
             quietly(lambda: write_error(self._options.folder, known))
             _exit(known.exit_code)
         _exit(0)
+
+    def _known(self, error: BaseException) -> GridloomError:
+        """The error to report; a disk without room for its traceback is the reason of it."""
+        log = self._options.folder / LOG_FILE
+        try:
+            with full_disk_named(log):
+                return known_error(error, what=self._assignment.task.label, log=log)
+        except DiskFull as full:
+            return full
 
     def _judged(self, error: GridloomError) -> GridloomError:
         """The error as the submitting side should see it: what only this node cannot do is the node's."""
@@ -230,10 +243,16 @@ def _print_to(log: Path) -> None:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
+def _say(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
 def _exit(code: int) -> NoReturn:
     """Leave without taking TensorFlow down in order: that takes seconds and saves nothing."""
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(OSError):  # a full disk is no reason to leave otherwise
+            stream.flush()
     os._exit(code)
 
 

@@ -23,6 +23,7 @@ REASONS = {
     signal.SIGUSR2: "wall time",
 }
 _RESERVE = 0.25  # share of the grace that is kept for bringing the state to safety
+_AGAIN = 1.0  # seconds until the child is asked to save once more
 _WALL_SHARE = 0.1  # of the wall time, at most, is given up for saving in time
 
 
@@ -60,6 +61,7 @@ class Family:
         self._hear = hear
         self._reason = ""
         self._kill_at = float("inf")
+        self._asked = 0.0
         self._begun = time.monotonic()
         self._buffer = b""
 
@@ -93,7 +95,8 @@ class Family:
             if found:
                 self._read(pipe)
                 return status
-            ready, _, _ = select.select(listening, [], [], 0.5)
+            until_kill = max(0.02, self._kill_at - time.monotonic())
+            ready, _, _ = select.select(listening, [], [], min(0.5, until_kill))
             if wake in ready:
                 self._heed(pid, os.read(wake, 512))
             if pipe in ready and not self._read(pipe):
@@ -111,6 +114,9 @@ class Family:
         due = self._limits.due(now - self._begun)
         if due and not self._reason:
             self._ask(pid, due)
+        elif self._reason and now - self._asked > _AGAIN:
+            self._asked = now
+            os.kill(pid, signal.SIGTERM)  # it may not have listened yet
         if now > self._kill_at:
             # What it saved last is whole: better to go on from there than to lose it with the job.
             os.kill(pid, signal.SIGKILL)
@@ -121,6 +127,7 @@ class Family:
             self._reason = reason
         if reason != "planned":
             self._kill_at = min(self._kill_at, time.monotonic() + (1 - _RESERVE) * self._limits.grace)
+        self._asked = time.monotonic()
         os.kill(pid, signal.SIGTERM)
 
     def _read(self, pipe: int) -> bool:

@@ -77,6 +77,13 @@ def perform(assignment: Assignment, hooks: Hooks, *, kinds: Mapping[str, str] = 
         return store.finish(attempt, result)
 
 
+def load_kinds(reference: str) -> Mapping[str, str]:
+    """A mapping from kind to `module:function` that stands in for the built-in one (for tests and plug-ins)."""
+    module, _, name = reference.partition(":")
+    kinds: Mapping[str, str] = getattr(importlib.import_module(module), name)
+    return kinds
+
+
 def load_function(reference: str) -> Callable[[Context], object]:
     """The function behind `module:function`. Raises EnvironmentProblem when a library it needs is missing."""
     module, _, name = reference.partition(":")

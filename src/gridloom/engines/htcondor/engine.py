@@ -26,6 +26,7 @@ from gridloom.files import digest_bytes
 from gridloom.results import Store
 from gridloom.sites.models import Site
 
+_NAME = "htcondor"
 _LARGEST_CLUSTER = 20_000
 _CHECK_EVERY = 30.0  # seconds: the event log tells what happens, the queue whether the log tells all
 _QUEUE = (
@@ -88,13 +89,13 @@ class HTCondorEngine:
     # --- the contract of an engine -----------------------------------------------------------------------------
     def render(self, jobs: Sequence[Assignment]) -> Mapping[str, bytes]:
         files: dict[str, bytes] = {}
-        for bundle in batches.bundled(jobs, at_most=_LARGEST_CLUSTER):
+        for bundle in batches.bundled(jobs, at_most=_LARGEST_CLUSTER, engine=_NAME):
             files |= render.files_of(bundle, self._site, self._options, self._places(bundle.batch.store))
         return files
 
     def submit(self, jobs: Sequence[Assignment]) -> tuple[str, ...]:
         ids: dict[str, str] = {}
-        for bundle in batches.bundled(jobs, at_most=_LARGEST_CLUSTER):
+        for bundle in batches.bundled(jobs, at_most=_LARGEST_CLUSTER, engine=_NAME):
             number = self._submit(bundle)
             ids |= {job.token: f"{number}.{proc}" for proc, job in enumerate(bundle.batch.jobs)}
         return tuple(ids[job.token] for job in jobs)
@@ -233,7 +234,7 @@ class HTCondorEngine:
     def _remember(self, tokens: set[str]) -> None:
         """Take up batches that another driver has submitted; the schedd is asked where it did not write the number."""
         known = {cluster.batch.token for cluster in self._clusters.values()}
-        for batch in batches.read_batches(self.folder):
+        for batch in batches.read_batches(self.folder, _NAME):
             if batch.token in known or not tokens & {job.token for job in batch.jobs}:
                 continue
             number = batches.read_id(self.folder, batch) or self._number_of(batch)
@@ -296,9 +297,9 @@ class HTCondorEngine:
 
     def _check_queue(self) -> None:
         """Compare with the queue: holds and ends that the event log does not tell."""
-        self._checked = time.monotonic()
         constraint = render.run_constraint(self._places("/").run)
         queue = {_id_of(ad): ad for ad in self._schedd.query(constraint, _QUEUE, clusters=True)}
+        self._checked = time.monotonic()
         for cluster in self._clusters.values():
             made = f"{cluster.number}.-1" in queue
             for proc in cluster.alive:
@@ -340,7 +341,8 @@ class HTCondorEngine:
             if not render.is_shared(self._site):
                 bring_log_home(folder)
             return judge(seen.exit_code, heard, folder, memory_mb=job.memory_mb)
-        return status(seen.state, heard, cause=seen.cause, reason=seen.reason)
+        found = status(seen.state, heard, cause=seen.cause, reason=seen.reason)
+        return found if found.host else replace(found, host=seen.host)
 
     def _heard(self, cluster: _Cluster, proc: int) -> Heard:
         """What a job has said: in a file of the shared folder, or through the event log."""
@@ -364,10 +366,9 @@ def _as_queued(seen: Seen, ad: Mapping[str, Any]) -> Seen:
     number = int(ad.get("JobStatus", 0))
     if number == _HELD:
         reason = str(ad.get("HoldReason", ""))
-        return replace(
-            seen, state=State.HELD, reason=reason, cause=hold_cause(int(ad.get("HoldReasonCode", 0)), reason)
-        )
+        cause = hold_cause(int(ad.get("HoldReasonCode", 0)), reason)
+        return replace(seen, state=State.HELD, reason=reason, cause=cause, materialised=True)
     state = _LIVE.get(number)
     if state is None or (state is seen.state):
-        return seen
+        return replace(seen, materialised=True)
     return replace(seen, state=state, reason="", cause=Cause.NONE, materialised=True)

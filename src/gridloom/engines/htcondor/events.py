@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from gridloom.engines.base import Cause, State
@@ -13,6 +15,7 @@ from gridloom.engines.notes import Heard, parse_note
 _BY_USER = 1
 _OVER_MEMORY = 34
 _BY_POLICY = frozenset({3, 21, 26, 37})  # the reason is then in the text
+_INTERRUPTIONS = frozenset({"JOB_EVICTED", "JOB_HELD", "SHADOW_EXCEPTION", "JOB_RECONNECT_FAILED"})
 _BY_NODE = frozenset({6, 7, 8, 9, 12, 13, 14, 20, 22, 45})
 
 
@@ -26,6 +29,7 @@ class Seen:
     reason: str = ""
     cause: Cause = Cause.NONE
     materialised: bool = False
+    host: str = ""
 
 
 @dataclass
@@ -44,12 +48,16 @@ def follow(story: Story, kind: str, event: Mapping[str, Any]) -> None:
             story.heard.hear(note)
         return
     found = _STEPS.get(kind)
+    if kind in _INTERRUPTIONS and story.heard.began is not None:
+        # A job that was killed could not say so itself.
+        story.heard.last = max(story.heard.last, _time_of(event))
     if found is not None:
-        story.seen = found(story.seen, event)
+        # What has ended stays so: a job taken back before it was made is made all the same, and then removed.
+        story.seen = replace(story.seen, materialised=True) if story.seen.ended else found(story.seen, event)
 
 
 def _submitted(seen: Seen, _: Mapping[str, Any]) -> Seen:
-    return replace(seen, state=State.PENDING, materialised=True)
+    return replace(seen, state=State.PENDING, reason="", cause=Cause.NONE, materialised=True)
 
 
 def _running(seen: Seen, _: Mapping[str, Any]) -> Seen:
@@ -67,7 +75,21 @@ def _failed_to_start(seen: Seen, event: Mapping[str, Any]) -> Seen:
 def _held(seen: Seen, event: Mapping[str, Any]) -> Seen:
     reason = str(event.get("HoldReason", "")).strip()
     cause = hold_cause(int(event.get("HoldReasonCode", 0)), reason)
-    return replace(seen, state=State.HELD, reason=reason, cause=cause)
+    return replace(seen, state=State.HELD, reason=reason, cause=cause, host=_node_in(reason) or seen.host)
+
+
+def _node_in(reason: str) -> str:
+    """`node1` of "Error from slot1_1@node1: ..."."""
+    match = re.match(r"Error from (?:[^\s@]+@)?([^\s:@]+):", reason)
+    return match[1] if match else ""
+
+
+def _time_of(event: Mapping[str, Any]) -> float:
+    """When an event was written, in seconds since 1970; 0 if it does not say."""
+    try:
+        return datetime.fromisoformat(str(event["EventTime"])).timestamp()
+    except (KeyError, ValueError):
+        return 0.0
 
 
 def hold_cause(code: int, reason: str) -> Cause:

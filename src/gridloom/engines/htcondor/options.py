@@ -25,6 +25,3 @@ class HTCondorOptions(BaseModel):
     wall_attribute: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = Field(
         default="MaxRuntime", description="The job attribute from which the pool learns the wall time, in seconds."
     )
-    queued: Annotated[int, Field(ge=1)] = Field(
-        default=500, description="Jobs of one submission that are in the queue at a time; the others wait outside."
-    )

@@ -23,7 +23,7 @@ LOG = "events.log"
 _BATCH_ATTRIBUTE = "GridloomBatch"
 _RUN_ATTRIBUTE = "GridloomRun"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_EARLIER_SIGNAL = 2  # times the grace: a planned save is over before the wall time is
+_LONGEST = 200  # characters of a file's own name in the name of the link to it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def submit_text(bundle: Bundle, site: Site, options: HTCondorOptions, places: Pl
         *_requirements(options, bundle.avoid),
         *([f"accounting_group = {options.accounting_group}"] if options.accounting_group else []),
         *(f"{name} = {value}" for name, value in options.submit.items()),
-        f"max_materialize = {options.queued}",
+        f"max_materialize = {site.limits.jobs}",
         "queue folder, inputs from (",
         *(
             f"{job.folder}, {', '.join(_inputs(job, site, places)) if not shared else '-'}"
@@ -158,7 +158,8 @@ def links(job: Assignment, site: Site) -> Iterator[tuple[str, str]]:
         return
     paths = dict.fromkeys(path for file in job.task.files for path in (file.path, *file.friends))
     for number, path in enumerate(path for path in paths if "://" not in path):
-        yield f"input-{number}-{_UNSAFE.sub('-', PurePosixPath(path).name)}", path
+        # The end of a name has its suffix; a name that fills what file systems allow leaves no room for ours.
+        yield f"input-{number}-{_UNSAFE.sub('-', PurePosixPath(path).name)[-_LONGEST:]}", path
 
 
 def _inputs(job: Assignment, site: Site, places: Places) -> list[str]:

@@ -22,6 +22,7 @@ _NO_ANSWER = re.compile(
     re.IGNORECASE,
 )
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|slurm_persist_conn|slurmdbd", re.IGNORECASE)
+_OPTIONS = ("SBATCH_", "SLURM_JOB", "SQUEUE_", "SCANCEL_", "SINFO_", "SACCT_")
 _ACCOUNTED = ("JobID", "State", "ExitCode", "NodeList", "Reason")
 
 
@@ -99,25 +100,40 @@ class Commands:
         where = [f"--partition={self.options.partition}"] if self.options.partition else []
         return self._answer(["sinfo", "--noheader", "--Node", "--format=%N", *where]).split()
 
+    def time_limit(self, partition: str) -> int | None:
+        """Seconds that a job of a partition (the default one without a name) may take; None without a limit."""
+        rows = [line.split() for line in self._answer(["sinfo", "--noheader", "--format=%P %l"]).splitlines()]
+        wanted = set(partition.split(",")) if partition else set()
+        limits = [
+            seconds_of(limit) for name, limit in rows if (name.rstrip("*") in wanted if wanted else name.endswith("*"))
+        ]
+        known = [limit for limit in limits if limit is not None]
+        return max(known) if known and len(known) == len(limits) else None
+
     def partitions(self) -> str:
         return self._answer(["sinfo", "--noheader", "--format=%P"])
 
     def _answer(self, command: list[str]) -> str:
         done = self._run(command)
-        if done.returncode:
-            raise EngineUnavailable(
-                f"Slurm did not answer ({command[0]}): {_words(done.stderr)}",
-                fix="Jobs go on; Gridloom asks again. `sinfo` shows whether the controller is there.",
-            )
-        return done.stdout
+        if not done.returncode:
+            return done.stdout
+        words = _words(done.stderr)
+        if command[0] == "scontrol" and not _NO_ANSWER.search(words):
+            raise SubmissionRefused(f"Slurm refused: {words}", where=" ".join(command))
+        raise EngineUnavailable(
+            f"Slurm did not answer ({command[0]}): {words}",
+            fix="Jobs go on; Gridloom asks again. `sinfo` shows whether the controller is there.",
+        )
 
     def _run(self, command: list[str], *, script: str | None = None) -> subprocess.CompletedProcess[str]:
         try:
             return subprocess.run(
                 command,
+                # None of them is to read what the user types.
+                stdin=subprocess.DEVNULL if script is None else None,
                 input=script,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 timeout=_PATIENCE,
                 check=False,
@@ -132,10 +148,24 @@ class Commands:
             raise EngineUnavailable(f"{command[0]} gave no answer in {_PATIENCE} s") from error
 
     def _environment(self) -> Mapping[str, str]:
-        # Options of sbatch may also come from variables: those of the user's shell are not the site's.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SBATCH_", "SLURM_JOB"))}
+        # Options of the commands may also come from variables: those of the user's shell are not the site's.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_OPTIONS)}
         found = {**kept, "SLURM_BITSTR_LEN": "0", "LC_ALL": "C.UTF-8"}
         return {**found, "SLURM_CONF": self.options.config} if self.options.config else found
+
+
+def seconds_of(limit: str) -> int | None:
+    """Seconds of Slurm's `days-hours:minutes:seconds` in its shorter forms, too; None for `infinite`."""
+    days, _, rest = limit.rpartition("-")
+    parts = rest.split(":")
+    if not all(part.isdigit() for part in parts) or (days and not days.isdigit()):
+        return None
+    if days:
+        numbers = [int(days) * 24 + int(parts[0]), *map(int, parts[1:]), 0, 0][:3]
+    else:
+        numbers = [0, *map(int, parts), 0] if len(parts) == 1 else [0, 0, *map(int, parts)][-3:]
+        numbers = numbers[:3]
+    return numbers[0] * 3600 + numbers[1] * 60 + numbers[2]
 
 
 def _words(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gridloom.assignment import NOTES_FILE, Assignment
@@ -20,8 +21,11 @@ from gridloom.engines.slurm.options import SlurmOptions
 from gridloom.engines.slurm.states import Entry, from_accounting, from_queue
 from gridloom.errors import DamagedResult, SiteProblem
 from gridloom.sites.models import Site
+from gridloom.task import Kind, Resources
 
-_SHORT = 128  # above it an exit code tells a signal
+_NAME = "slurm"
+_SOONEST = 1.0  # seconds between two questions about jobs that are young
+_SHARE = 0.1  # of the age of the youngest job: the pause until the next question
 
 
 class SlurmEngine:
@@ -52,18 +56,21 @@ class SlurmEngine:
         self._notes: dict[str, NotesReader] = {}
         self._ended: dict[str, JobStatus] = {}
         self._accounting: bool | None = None
+        self._entries_known: dict[str, Entry] = {}
+        self._asked = float("-inf")
+        self._youngest = time.monotonic()
         self._batches: set[str] = set()
 
     # --- the contract of an engine -----------------------------------------------------------------------------
     def render(self, jobs: Sequence[Assignment]) -> Mapping[str, bytes]:
         files: dict[str, bytes] = {}
-        for bundle in batches.bundled(jobs, at_most=self._options.array):
+        for bundle in batches.bundled(jobs, at_most=self._options.array, engine=_NAME):
             files |= render.files_of(bundle, self._site, self._options, self.folder, self._kinds)
         return files
 
     def submit(self, jobs: Sequence[Assignment]) -> tuple[str, ...]:
         ids: dict[str, str] = {}
-        for bundle in batches.bundled(jobs, at_most=self._options.array):
+        for bundle in batches.bundled(jobs, at_most=self._options.array, engine=_NAME):
             files = render.files_of(bundle, self._site, self._options, self.folder, self._kinds)
             write_files(self.folder, files)
             script = files[f"{bundle.batch.folder}/{render.SCRIPT}"].decode()
@@ -82,8 +89,13 @@ class SlurmEngine:
 
     def poll(self, ids: Sequence[str]) -> Mapping[str, JobStatus]:
         open_ids = [job for job in ids if job in self._jobs and job not in self._ended]
-        entries = self._entries(open_ids) if open_ids else {}
-        return {job: self._status(job, entries.get(job)) for job in ids}
+        now = time.monotonic()
+        pause = min(float(self._site.poll), max(_SOONEST, _SHARE * (now - self._youngest)))
+        # Between two questions the jobs' own notes tell of progress, and of the end of those that did their task.
+        if open_ids and now - self._asked >= pause:
+            self._entries_known = self._entries(open_ids)
+            self._asked = now
+        return {job: self._status(job, self._entries_known.get(job)) for job in ids}
 
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -95,6 +107,7 @@ class SlurmEngine:
         if at_once:
             self._commands.cancel(alive, signal="KILL")
         self._commands.cancel(alive)
+        self._asked = float("-inf")
 
     def release(self, job: str, *, memory_mb: int | None, avoid: Sequence[str]) -> None:
         changes = [
@@ -104,6 +117,7 @@ class SlurmEngine:
         if changes:
             self._commands.control("update", f"JobId={job}", *changes)
         self._commands.control("release", job)
+        self._asked = float("-inf")
 
     def collect(self, ids: Sequence[str]) -> Mapping[str, DamagedResult]:  # noqa: ARG002 - the store is shared
         return {}
@@ -144,6 +158,7 @@ class SlurmEngine:
                 fix=f"Set grace: {wait} s, or fewer." if short else "",
             )
         )
+        facts += self._time_limits()
         largest = int(_setting(config, "MaxArraySize") or 1001) - 1
         if self._options.array > largest:
             facts.append(
@@ -156,12 +171,26 @@ class SlurmEngine:
             )
         return tuple(facts)
 
+    def _time_limits(self) -> list[Fact]:
+        """Whether the wall time that each kind of task asks for fits into the partition."""
+        limit = self._commands.time_limit(self._options.partition)
+        if limit is None:
+            return []
+        kinds: tuple[Kind, ...] = ("prepare", "train", "reference", "evaluate", "report")
+        long = [kind for kind in kinds if self._site.needs(kind, Resources()).wall_seconds > limit]
+        fix = f"Ask for less: resources: {{default: {{wall: {limit // 60} min}}}}." if long else ""
+        value = f"at most {limit // 60} min per job"
+        if long:
+            value += f", the site asks for more ({', '.join(long)}): such jobs would wait for ever"
+        return [Fact(name="time limit", value=value, verdict="bad" if long else "ok", fix=fix)]
+
     def close(self) -> None:
         """Nothing: jobs go on without this process."""
 
     # --- what the engine knows --------------------------------------------------------------------------------
     def _take(self, batch: Batch, number: str) -> dict[str, str]:
         self._batches.add(batch.token)
+        self._asked, self._youngest = float("-inf"), time.monotonic()
         ids = {job.token: f"{number}_{index}" for index, job in enumerate(batch.jobs)}
         for job in batch.jobs:
             self._jobs[ids[job.token]] = job
@@ -174,7 +203,7 @@ class SlurmEngine:
 
     def _remember(self, tokens: set[str]) -> None:
         """Take up batches that another driver has submitted; Slurm is asked where it did not write the number."""
-        for batch in batches.read_batches(self.folder):
+        for batch in batches.read_batches(self.folder, _NAME):
             if batch.token in self._batches or not tokens & {job.token for job in batch.jobs}:
                 continue
             number = batches.read_id(self.folder, batch) or self._number_of(batch)
@@ -218,6 +247,8 @@ class SlurmEngine:
             return self._ended[job]
         heard = self._notes[job].look()
         found = self._judged(known, entry, heard)
+        if entry is not None and not found.host:
+            found = replace(found, host=entry.host)  # it never came to say it itself
         if found.state in (State.DONE, State.FAILED, State.EVICTED, State.CANCELLED):
             self._ended[job] = found
         return found
@@ -232,7 +263,9 @@ class SlurmEngine:
             return status(State.UNKNOWN, heard, reason="Slurm does not know the job any more")
         if not entry.ended:
             return status(entry.state, heard, cause=entry.cause, reason=entry.reason)
-        if entry.state is State.FAILED or (entry.state is State.DONE and said is not None):
+        # A job that leaves by itself after its preemption began is one that ran into its time limit to Slurm.
+        told = said is not None and (entry.state is State.DONE or entry.cause is Cause.WALL_TIME)
+        if entry.state is State.FAILED or told:
             code = said if said is not None else entry.exit_code
             return judge(1 if code is None else code, heard, folder, memory_mb=job.memory_mb)
         return status(entry.state, heard, cause=entry.cause, reason=_words(entry), exit_code=entry.exit_code)

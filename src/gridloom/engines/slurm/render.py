@@ -46,7 +46,7 @@ def array_script(bundle: Bundle, site: Site, options: SlurmOptions, root: Path, 
         *directives,
         f"cd {here} || exit 60",
         f'folder=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {bundle.batch.folder}/{FOLDERS})',
-        '[ -n "$folder" ] && cd "$folder" || exit 60',
+        '[ -n "$folder" ] && cd -- "$folder" || exit 60',
         # Before the task has a log of its own; what Slurm itself has to say is in the job's state.
         "exec >>job.out 2>&1 </dev/null",
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gridloom.engines.base import Cause, State
@@ -24,7 +24,14 @@ _ENDED: dict[str, tuple[State, Cause]] = {
 _RUNNING = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "RESIZING", "STOPPED"})
 # Flags beside a job's base state: it is not over, whatever the base state says.
 _AGAIN = frozenset({"REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"})
-_HELD = {"JobHeldUser": Cause.USER, "JobHeldAdmin": Cause.NODE, "launch_failed_requeued_held": Cause.NODE}
+_HELD = {"JobHeldUser": Cause.USER, "JobHeldAdmin": Cause.USER, "JobHoldMaxRequeue": Cause.NODE}
+# A job that waits for one of these waits for ever, unless somebody changes it or the cluster.
+_NEVER = re.compile(
+    r"(?!.*(?:Grp|PerUser|PerAccount))"  # limits that other jobs use up pass with those
+    r".*(?:TimeLimit|NodeLimit|MaxWall|MaxCpu|MaxMem|MaxNode|BadConstraints|Invalid(?:QOS|Account)|PartitionDown)"
+)
+# In words beside `JobHeldUser`: nobody holds the job, its node could not start it.
+_NOT_STARTED = "launch fail"
 _IDS = re.compile(r"(\d+)_\[?([\d,:-]+)(?:%\d+)?\]?")
 
 
@@ -45,6 +52,9 @@ def from_queue(job: Mapping[str, Any]) -> Iterator[tuple[str, Entry]]:
     states = job.get("job_state", "")
     names = frozenset([states] if isinstance(states, str) else states)
     entry = _entry(names, str(job.get("state_reason", "")), _code(job.get("exit_code")), str(job.get("nodes", "")))
+    words = str(job.get("state_description") or "")
+    if entry.state is State.HELD and _NOT_STARTED in words:
+        entry = replace(entry, cause=Cause.NODE, reason=f"Slurm holds it: {words}")
     array = _number(job.get("array_job_id")) or _number(job.get("job_id"))
     waiting = str(job.get("array_task_string") or "")
     element = _set_number(job.get("array_task_id"))
@@ -80,6 +90,8 @@ def _entry(names: frozenset[str], reason: str, exit_code: int | None, nodes: str
     if names & _AGAIN or "PENDING" in names:
         if reason in _HELD:
             return Entry(state=State.HELD, cause=_HELD[reason], reason=f"Slurm holds it: {reason}")
+        if _NEVER.match(reason):
+            return Entry(state=State.HELD, cause=Cause.USER, reason=f"Slurm will not start it as it is: {reason}")
         return Entry(state=State.PENDING, reason="" if reason == "None" else reason)
     if names & _RUNNING:
         return Entry(state=State.RUNNING, host=host)
@@ -105,10 +117,16 @@ def _set_number(value: object) -> int | None:
 
 def _code(value: object) -> int | None:
     if not isinstance(value, dict):
-        return _number(value) >> 8 if isinstance(value, int) else None
+        return _of_wait(value) if isinstance(value, int) else None
     signal = value.get("signal")
     if isinstance(signal, dict):
         number = _number(signal.get("id", signal.get("signal_id")))
         if number:
             return 128 + number
     return _number(value.get("return_code"))
+
+
+def _of_wait(status: int) -> int:
+    """An exit status as `wait` gives it, which older versions pass on."""
+    killed = status & 0x7F
+    return 128 + killed if killed else status >> 8

@@ -1,0 +1,95 @@
+"""The same analysis here, on HTCondor without a shared file system and on Slurm: the same bits, the same figures."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from site_runs import ROOT, SITES, finish, journal_of, start, trained_bits, until, write_sites
+from whole_runs import answer_of, command, run_analysis
+
+from gridloom.driver.live import LiveTask, read_live
+
+pytestmark = pytest.mark.site
+EVENTS = 6000
+
+
+@pytest.fixture(scope="module")
+def tth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`examples/tth` with its five folds on few events, in a folder whose name is no trouble."""
+    folder = tmp_path_factory.mktemp("t t,H") / "tth"
+    folder.mkdir()
+    shutil.copy(ROOT / "examples" / "tth" / "analysis.yaml", folder)
+    simulate = [sys.executable, str(ROOT / "examples" / "tth" / "simulate.py")]
+    subprocess.run(
+        [*simulate, "--events", str(EVENTS), "--out", str(folder / "data"), "--jobs", "2"], check=True, timeout=600
+    )
+    write_sites(folder)
+    return folder / "analysis.yaml"
+
+
+@pytest.fixture(scope="module")
+def here(tth: Path) -> dict[str, Any]:
+    run_analysis(tth, tth.parent / "here")
+    return trained_bits(tth.parent / "here")
+
+
+@pytest.mark.parametrize("site", ["htcondor", "slurm"])
+def test_the_same_weights_and_figures(site: str, tth: Path, here: dict[str, Any], tmp_path: Path) -> None:
+    said = finish(start(tth, tmp_path / "runs", "--site", site))
+    assert len([name for name in here if name.startswith("train-")]) == 5
+    assert trained_bits(tmp_path / "runs") == here
+    assert "Report: " in said
+    pages = [next(folder.glob("*/report/index.html")) for folder in (tmp_path / "runs", tth.parent / "here")]
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+
+
+def going(runs: Path) -> list[LiveTask]:
+    """The trainings that are under way."""
+    found = [read_live(path.parent) for path in runs.glob("*/live.json")]
+    return [task for live in found if live is not None for name, task in live.tasks.items() if name.startswith("train-")]
+
+
+def test_left_watched_cancelled_and_resumed(tth: Path, here: dict[str, Any], tmp_path: Path) -> None:
+    """What a user does with a long run: leave it, look, end it, and go on another day."""
+    runs = tmp_path / "runs"
+    told = answer_of(command("run", tth, "--runs", runs, "--site", "htcondor", "--detach"), tmp_path)
+    assert told.code == 0, told.told
+    assert "goes on in the background" in told.output
+    until(lambda: any(task.step is not None and task.step.done > 1 for task in going(runs)), 120)
+    seen = answer_of(command("watch", "--runs", runs, "--once"), tmp_path)
+    assert "at htcondor" in seen.output
+    assert "driven by process" in seen.output
+    refused = answer_of(command("run", tth, "--runs", runs, "--site", "slurm"), tmp_path)
+    assert refused.code == 53
+    ended = answer_of(command("cancel", "--runs", runs), tmp_path)
+    assert ended.code == 0, ended.told
+    assert "Cancelled after" in ended.output
+    assert journal_of(runs)[-1].event == "interrupted"
+    assert list((runs / ".store").glob("train-*.scratch/checkpoints/*/manifest.json"))
+    resumed = answer_of(command("resume", "--runs", runs), tmp_path)
+    assert resumed.code == 0, resumed.told
+    assert trained_bits(runs) == here
+    logs = answer_of(command("logs", "--runs", runs), tmp_path)
+    assert "train fold 0" in logs.output
+
+
+@pytest.mark.parametrize("site", [name.replace(" ", "-") for name in SITES])
+def test_a_site_is_checked(site: str, tth: Path, tmp_path: Path) -> None:
+    shutil.copy(tth.parent / "sites.yaml", tmp_path)
+    told = answer_of(command("site", "check", site, "--runs", tmp_path / "runs"), tmp_path)
+    assert told.code == 0, told.output + told.told
+    for word in ("TensorFlow", "libraries", "scratch", "time to save", "grace", "node1"):
+        assert word in told.output.replace("node2", "node1"), told.output
+    assert f"Site `{site}` is fine." in told.output
+
+
+def test_a_site_that_is_wrong_is_told(tth: Path, tmp_path: Path) -> None:
+    write_sites(tmp_path, {"python": "/no/python"})
+    told = answer_of(command("site", "check", "slurm", "--runs", tmp_path / "runs"), tmp_path)
+    assert told.code == 58
+    assert "there is no Python where the site says" in told.output + told.told
