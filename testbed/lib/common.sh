@@ -34,6 +34,7 @@ fi
 
 need_root() {
   [[ $(id -u) == 0 ]] || die "this needs root: run it with sudo, or inside a container where you are root."
+  command -v ps >/dev/null || die "the command ps is missing: apt-get install procps"
 }
 
 seconds_since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; }

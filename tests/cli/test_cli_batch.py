@@ -572,3 +572,86 @@ def test_a_run_whose_files_have_changed_says_so(home: Path) -> None:
     assert failed.returncode == 52
     assert "cannot go on as it was planned" in failed.stderr
     assert f"`gridloom run {home / 'project' / 'toy.yaml'}` makes a new run" in failed.stderr
+
+
+# --- a site with an installed engine ----------------------------------------------------------------------------------
+_ENGINE = """
+from pydantic import BaseModel, ConfigDict
+from gridloom.engines import EngineKind
+from gridloom.testing.kinds import TINY
+from gridloom.testing.pool import ToyPool
+from gridloom.worker.tasks import Hooks, perform
+
+class Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    queue: str
+
+def work(job):
+    with open("done.txt", "a") as stream:
+        stream.write(f"{job.task.label}|{job.task.resources.memory_mb}|{job.task.folder}\\n")
+    perform(job, Hooks(stop=lambda: False, progress=lambda progress: None), kinds=TINY)
+
+def make(site, options, folder, kinds):
+    assert options.queue == "fast" and kinds.endswith(":TINY") and folder.name == "logs"
+    return ToyPool(work=work)
+
+KIND = EngineKind(options=Options, shared_folder=True, make=make)
+"""
+_SITES = """\
+gridloom: 1
+sites:
+  toys: {engine: toy, options: {queue: fast}, resources: {train: {memory: 3 GB}}, limits: {jobs: 4}}
+  wrong: {engine: toy, options: {queue: fast, queu: fast}}
+"""
+
+
+@pytest.fixture
+def toys(home: Path) -> dict[str, str]:
+    """An installed package with an engine, sites that use it, and an analysis with code of its own."""
+    package = home / "installed"
+    (package / "toy_engine-1.dist-info").mkdir(parents=True)
+    (package / "toy_engine-1.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: toy-engine\nVersion: 1\n"
+    )
+    (package / "toy_engine-1.dist-info" / "entry_points.txt").write_text("[gridloom.engines]\ntoy = toy_engine:KIND\n")
+    (package / "toy_engine.py").write_text(_ENGINE)
+    (home / "project" / "sites.yaml").write_text(_SITES)
+    (home / "project" / "my_network.py").write_text("import my_layers\ndef build(inputs): ...\n")
+    (home / "project" / "my_layers.py").write_text("SIZE = 3\n")
+    (home / "project" / "toy.yaml").write_text(ANALYSIS + "model: {function: my_network:build}\n")
+    return {"PYTHONPATH": str(package)}
+
+
+def test_a_whole_run_at_a_site_of_an_installed_engine(home: Path, toys: dict[str, str]) -> None:
+    """Found beside the analysis, with what the site asks for, and on a copy of the user's code."""
+    command = ("run", "project/toy.yaml", "--kinds", "gridloom.testing.kinds:TINY", "--site", "toys")
+    done = gridloom(home, *command, **toys)
+    assert done.returncode == 0, done.stderr
+    (run,) = home.glob("runs/toy-*")
+    assert "[10/10] report done" in done.stderr
+    jobs = dict(line.split("|", 1) for line in (home / "done.txt").read_text().splitlines())
+    assert len(jobs) == 10
+    memory, folder = jobs["train fold 0"].split("|")
+    assert memory == "3000"
+    assert Path(folder).parent == run / "code"
+    assert sorted(path.name for path in Path(folder).iterdir()) == ["my_layers.py", "my_network.py"]
+    assert jobs["prepare signal"].split("|")[0] != "3000"
+    assert json.loads((run / "how.json").read_text())["site"] == "toys"
+    assert "site: toys" in gridloom(home, "status", "toy").stdout
+    assert gridloom(home, "resume", "toy", **toys).stdout.startswith("Nothing to do: runs/toy-")
+
+
+@pytest.mark.parametrize(
+    ("site", "code", "words"),
+    [
+        ("toy", 58, "error[SiteProblem] no site `toy`"),
+        ("wrong", 11, "error[UnknownKey] project/sites.yaml:4:47: the engine `toy` has no option `queu`"),
+    ],
+)
+def test_what_is_wrong_with_a_site_is_told_with_its_place(
+    site: str, code: int, words: str, home: Path, toys: dict[str, str]
+) -> None:
+    done = gridloom(home, "run", "project/toy.yaml", "--site", site, **toys)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert not (home / "done.txt").exists()

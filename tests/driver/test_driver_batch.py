@@ -262,6 +262,33 @@ def test_a_silence_while_jobs_run_says_nothing_of_them(house: House) -> None:
     assert house.silences() == [False, True]
 
 
+def test_an_engine_that_answers_and_takes_no_jobs_is_asked_less_and_less(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try writes the files of all ready tasks anew: not in every round, and not for ever less often."""
+    now = [0.0]
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr("gridloom.driver.loop.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("gridloom.driver.loop._LONGEST_PAUSE", 10.0)
+    house.pool.wait = wait  # type: ignore[method-assign]
+    house.pace = Pace(wait=1.0)
+    tries: list[float] = []
+    real = house.pool.submit
+
+    def submit(jobs: Sequence[Assignment]) -> tuple[str, ...]:
+        tries.append(now[0])
+        return real(jobs)
+
+    house.pool.submit = submit  # type: ignore[method-assign]
+    house.pool.errors["submit"] = iter([EngineUnavailable("resource temporarily unavailable")] * 6)
+    house.drive(plan(2))
+    house.check_done(plan(2), submitted=2)
+    assert [second - first for first, second in itertools.pairwise(tries)] == [1, 2, 4, 8, 10, 10]
+
+
 def test_no_more_jobs_at_a_time_than_the_site_allows(house: House) -> None:
     house.terms = Terms(most_jobs=3)
     house.drive(plan(10))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -115,3 +116,55 @@ def test_notes_come_through_the_log() -> None:
     assert found.heard.host == "node1"
     assert found.heard.progress is not None
     assert found.heard.left == notes[2]
+
+
+@pytest.mark.parametrize(
+    ("reason", "host"),
+    [
+        ("Error from slot1_1@node1: Job has gone over cgroup memory limit", "node1"),
+        ("Error from slot1@b7s01p1.cern.ch: cannot start container", "b7s01p1.cern.ch"),
+        ("Error from node2: failed to create the scratch folder", "node2"),
+        ("via condor_hold (by user me)", ""),
+    ],
+)
+def test_a_hold_may_name_its_node(reason: str, host: str) -> None:
+    held = ("JOB_HELD", {"HoldReason": reason, "HoldReasonCode": 6})
+    assert told(SUBMIT, EXECUTE, held).host == host
+    assert told(SUBMIT, EXECUTE, held, ("JOB_RELEASED", {}), EXECUTE).host == host
+
+
+def at(seconds: float) -> dict[str, Any]:
+    """When an event was written, as HTCondor tells it."""
+    return {"EventTime": datetime.fromtimestamp(seconds, tz=UTC).isoformat()}
+
+
+def said(note: Note) -> Event:
+    return "GENERIC", {"Info": note.line().decode()}
+
+
+BEGAN = said(Note(kind="began", at=1000, host="node1"))
+
+
+@pytest.mark.parametrize("kind", ["JOB_EVICTED", "JOB_HELD", "SHADOW_EXCEPTION", "JOB_RECONNECT_FAILED"])
+def test_a_job_that_was_killed_worked_until_then(kind: str) -> None:
+    """It could not say so itself; the log tells when it was over."""
+    again = said(Note(kind="began", at=1100, saved=1010))
+    assert story(SUBMIT, EXECUTE, BEGAN, (kind, at(1030)), EXECUTE, again).heard.lost_seconds == 20
+    # Without a time, or with one that cannot be read, its last words count.
+    for attributes in ({}, {"EventTime": "yesterday"}):
+        assert story(SUBMIT, EXECUTE, BEGAN, (kind, attributes), EXECUTE, again).heard.lost_seconds == 0
+
+
+def test_what_happens_to_a_job_that_waits_costs_nothing() -> None:
+    again = said(Note(kind="began", at=2000, saved=1030))
+    left = said(Note(kind="left", at=1030, saved=1030, exit_code=143, reason="preempted"))
+    events: tuple[Event, ...] = (
+        SUBMIT,
+        EXECUTE,
+        BEGAN,
+        left,
+        ("JOB_EVICTED", at(1031)),
+        ("JOB_HELD", at(1500)),
+        ("JOB_RELEASED", {}),
+    )
+    assert story(*events, EXECUTE, again).heard.lost_seconds == 1

@@ -78,13 +78,15 @@ def test_a_schedd_that_is_away_at_submission(tmp_path: Path) -> None:
 def test_slurmctld_is_restarted(tmp_path: Path) -> None:
     run = SiteRun(tmp_path / "run", make_site("slurm"))
     plan = independent("steps", 4, steps=300)
-    thread = after(2, lambda: service("slurmctld", "stop"), lambda: service("slurmctld", "start"))
+    stop, start = after(2, lambda: service("slurmctld", "stop")), after(14, lambda: service("slurmctld", "start"))
     try:
         run.drive(plan)
     finally:
-        thread.join()
+        stop.join()
+        start.join()
     run.check_all_done(plan)
-    assert run.silences() == [False, True]
+    # A command of Slurm may outwait a short absence by itself.
+    assert run.silences() in ([], [False, True])
     assert queued(run.folder) == 4
     assert all(record.attempts == 1 for record in run.history().tasks.values())
 

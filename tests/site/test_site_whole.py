@@ -51,7 +51,8 @@ def test_the_same_weights_and_figures(site: str, tth: Path, here: dict[str, Any]
 def going(runs: Path) -> list[LiveTask]:
     """The trainings that are under way."""
     found = [read_live(path.parent) for path in runs.glob("*/live.json")]
-    return [task for live in found if live is not None for name, task in live.tasks.items() if name.startswith("train-")]
+    tasks = [pair for live in found if live is not None for pair in live.tasks.items()]
+    return [task for name, task in tasks if name.startswith("train-")]
 
 
 def test_left_watched_cancelled_and_resumed(tth: Path, here: dict[str, Any], tmp_path: Path) -> None:

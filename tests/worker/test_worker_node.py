@@ -197,3 +197,20 @@ def test_the_newest_change(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x")
         os.utime(tmp_path / name, (at, at))
     assert newest_change(tmp_path) == 30
+
+
+def test_what_vanishes_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another job may still be on the task: it writes into the same folder of a shared file system."""
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "b").write_text("x")
+    real = Path.is_file
+
+    def is_file(path: Path) -> bool:
+        found = real(path)
+        if path.name == "b":
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    newest_change(tmp_path)
+    assert not (tmp_path / "b").exists()

@@ -27,6 +27,7 @@ from gridloom.plan import Plan
 from gridloom.task import SAVES, Progress
 
 _HOLD_PATIENCE = 15.0  # seconds
+_LONGEST_PAUSE = 60.0  # seconds between two submissions to an engine that answers and takes no jobs
 
 
 class Driver:
@@ -43,6 +44,8 @@ class Driver:
         self._errors: list[GridloomError] = []
         self._stopping = False  # nothing new is begun
         self._heard = 0  # requests to stop
+        self._pause = 0.0  # until the next submission, after one that was not answered
+        self._submit_at = 0.0
 
     @property
     def done(self) -> frozenset[str]:
@@ -69,7 +72,7 @@ class Driver:
             self._heed_stop()
             self._go_on_cancelling()
             self._settle_unsure({})
-            if not self._stopping and self._ledger.changed:
+            if not self._stopping and self._ledger.changed and time.monotonic() >= self._submit_at:
                 self._submit()
             if self._stopping and not self._ledger.busy:
                 break
@@ -91,7 +94,10 @@ class Driver:
     def _submit(self) -> None:
         try:
             self._submission.submit_ready()
+            self._pause = 0.0
         except EngineUnavailable as error:
+            self._pause = min(2 * self._pause or self.place.pace.wait, _LONGEST_PAUSE)
+            self._submit_at = time.monotonic() + self._pause
             self._voice.no_answer(error)
         except SubmissionRefused as error:
             self._errors.append(error)

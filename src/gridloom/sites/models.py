@@ -100,7 +100,9 @@ class Needs(_Part):
 class Limits(_Part):
     """How much of a site a run may take."""
 
-    jobs: Count = Field(default=1000, description="Jobs in the queue or running at a time.")
+    jobs: Count = Field(
+        default=1000, description="Jobs in the queue or running at a time; with HTCondor: of one submission."
+    )
     memory: Megabytes = Field(default=64_000, description="The most memory that a job is given after it ran out of it.")
 
 

@@ -15,6 +15,7 @@ import json
 import shutil
 import tarfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from gridloom.assignment import RESULT_FOLDER, SAVED_STATE, SCRATCH, STATE, Assignment
@@ -91,5 +92,9 @@ class Sandbox:
 
 def newest_change(folder: Path) -> float | None:
     """When anything below a folder was last written; None if there is nothing."""
-    times = [path.stat().st_mtime for path in folder.rglob("*") if path.is_file()]
-    return max(times, default=None)
+    newest: float | None = None
+    with suppress(FileNotFoundError):  # another job may still be on the task, and move what is looked at
+        for path in folder.rglob("*"):
+            if path.is_file():
+                newest = max(newest or 0.0, path.stat().st_mtime)
+    return newest

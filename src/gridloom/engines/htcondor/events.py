@@ -48,7 +48,7 @@ def follow(story: Story, kind: str, event: Mapping[str, Any]) -> None:
             story.heard.hear(note)
         return
     found = _STEPS.get(kind)
-    if kind in _INTERRUPTIONS and story.heard.began is not None:
+    if kind in _INTERRUPTIONS and story.seen.state is State.RUNNING and story.heard.began is not None:
         # A job that was killed could not say so itself.
         story.heard.last = max(story.heard.last, _time_of(event))
     if found is not None:
