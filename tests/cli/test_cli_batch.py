@@ -369,11 +369,12 @@ def test_jobs_that_go_on_are_cancelled(
 ) -> None:
     asked: list[tuple[str, Path]] = []
 
-    def cancel_run(run: Run, runs: Runs, listener: object, environ: object) -> int:
+    def cancel_run(run: Run, runs: Runs, environ: object) -> int:
         asked.append((run.folder.name, runs.root))
         return 12
 
     monkeypatch.setattr(cancel_command, "cancel_run", cancel_run)
+    written.note("submitting", "train fold 0", token="aa")
     written.note(event)
     written.write()
     cancel_command.cancel(run=NAME, runs=Path("runs"))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gridloom.driver import control
+from gridloom.assignment import Assignment
+from gridloom.driver import cancelling, control
+from gridloom.driver.cancelling import jobs_out
 from gridloom.driver.control import cancel, go_on, go_on_in_background, loaded_of, settings_for
 from gridloom.driver.events import EngineSilent, Event, JobsLeft, ResultDamaged, RunStarted, Stopping, TaskChanged
 from gridloom.driver.live import FILE, Live, LiveFile, read_live
@@ -21,10 +24,11 @@ from gridloom.driver.session import Finished
 from gridloom.driver.settings import How, Settings, check_place, find_site, read_how, settings_of, write_how
 from gridloom.driver.snapshot import snapshot
 from gridloom.driver.workplace import CANCEL_FILE, Pace, StopRequest, Terms
+from gridloom.engines.base import JobStatus, State
 from gridloom.environment import code_digest
 from gridloom.errors import (
     DamagedResult,
-    Interrupted,
+    EngineUnavailable,
     NotFound,
     Problems,
     RunLocked,
@@ -32,10 +36,12 @@ from gridloom.errors import (
     TaskFailed,
     UnknownKey,
 )
-from gridloom.journal import lease
+from gridloom.files import write_text
+from gridloom.journal import JOURNAL, history, lease, read_journal
 from gridloom.sites.load import LoadedSite
 from gridloom.sites.models import Site
-from gridloom.task import Progress
+from gridloom.task import Progress, Task
+from gridloom.testing.pool import ToyPool
 
 STATES = "queued", "running", "held", "resumed", "failed", "retried", "saved"
 ANALYSIS = """\
@@ -419,45 +425,86 @@ def test_a_run_whose_files_have_changed_does_not_go_on(run: Run) -> None:
     assert len(asked) == 1
 
 
-def with_session(monkeypatch: pytest.MonkeyPatch, run: Run, drive: Callable[[StopRequest], None]) -> None:
-    @contextmanager
-    def session(settings: Settings) -> Iterator[Any]:
-        yield FakeSession(run.folder, drive)
+@dataclass
+class Pool(ToyPool):
+    """A batch system whose jobs run for some rounds after they were asked to leave."""
 
-    monkeypatch.setattr(control, "session", session)
+    collected: list[str] = field(default_factory=list)
 
-
-def test_jobs_without_a_driver_are_cancelled_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def drive(stop: StopRequest) -> None:
-        assert stop.cancelled
-        stop.ask()
-        raise Interrupted("stopped on request")
-
-    with_session(monkeypatch, run, drive)
-    assert cancel(run, runs_of(run), nobody, {}) == 0
-    assert not (run.folder / CANCEL_FILE).exists()
+    def collect(self, ids: Sequence[str]) -> Mapping[str, DamagedResult]:
+        self.collected += ids
+        return {}
 
 
-def test_nothing_was_left_to_cancel(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_session(monkeypatch, run, lambda stop: None)
-    assert cancel(run, runs_of(run), nobody, {}) == 0
+def pool_of(monkeypatch: pytest.MonkeyPatch, run: Run, jobs: Mapping[str, str]) -> Pool:
+    """A run at a site, whose journal says that jobs (token -> task) were submitted."""
+    pool = Pool(work=lambda job: None)
+    write_text(run.folder / "how.json", How(site="toy", site_file=str(run.folder / "sites.yaml")).model_dump_json())
+    (run.folder / "sites.yaml").write_text("gridloom: 1\nsites: {toy: {engine: slurm, grace: 1 s}}")
+    monkeypatch.setattr(cancelling, "make_engine", lambda site, **_: pool)
+    monkeypatch.setattr(cancelling, "_LONGER", 0.0)
+    with lease(run.folder) as journal:
+        journal.write("started")
+        for token, task in jobs.items():
+            journal.write("submitting", task=task, token=token)
+    return pool
 
 
-@pytest.mark.parametrize("begun", [True, False])
-def test_an_error_before_anything_was_cancelled_is_told(begun: bool, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the jobs are being ended, a task that failed before is no news."""
+def take(pool: Pool, token: str, *, host: str = "node1", state: State = State.RUNNING) -> str:
+    job = Assignment(task=Task(kind="train", label="t"), token=token, store="/store")
+    (job_id,) = pool.submit([job])
+    pool.states[job_id] = JobStatus(state=state, host=host)
+    return job_id
 
-    def drive(stop: StopRequest) -> None:
-        if begun:
-            stop.ask()
-        raise TaskFailed("an earlier failure")
 
-    with_session(monkeypatch, run, drive)
-    if begun:
-        assert cancel(run, runs_of(run), nobody, {}) == 0
-        return
-    with pytest.raises(TaskFailed, match="an earlier failure"):
-        cancel(run, runs_of(run), nobody, {})
+def states(run: Run) -> dict[str, str]:
+    return {task: record.state for task, record in history(read_journal(run.folder / JOURNAL)).tasks.items()}
+
+
+def test_jobs_without_a_driver_are_cancelled_from_the_journal_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever has become of the run's input files since: nothing is planned anew."""
+    pool = pool_of(monkeypatch, run, {"aa": "train-1", "bb": "evaluate-1", "cc": "train-2", "dd": "train-3"})
+    ids = [take(pool, "aa"), take(pool, "bb"), take(pool, "cc", host="", state=State.PENDING)]
+    cancelled = pool.cancel
+
+    def cancel_keeping_hosts(ids: Sequence[str], *, at_once: bool = False) -> None:
+        assert not at_once
+        hosts = {job: pool.states[job].host for job in ids}
+        cancelled(ids)
+        for job in ids:
+            pool.states[job] = JobStatus(state=State.CANCELLED, host=hosts[job])
+
+    pool.cancel = cancel_keeping_hosts  # type: ignore[method-assign]
+    assert jobs_out(run.folder) == {"aa": "train-1", "bb": "evaluate-1", "cc": "train-2", "dd": "train-3"}
+    assert cancel(run, runs_of(run), {}) == 0
+    assert pool.collected == ids
+    assert states(run) == {
+        "train-1": "saved",  # it ran: what it has saved is home
+        "evaluate-1": "waiting",
+        "train-2": "waiting",
+        "train-3": "waiting",  # the pool never had it
+    }
+    assert history(read_journal(run.folder / JOURNAL)).state == "interrupted"
+    assert jobs_out(run.folder) == {}
+
+
+def test_jobs_that_do_not_end_are_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = pool_of(monkeypatch, run, {"aa": "train-1"})
+    take(pool, "aa")
+    pool.cancel = lambda ids, *, at_once=False: None  # type: ignore[method-assign]
+    pool.patience = 10**9
+    monkeypatch.setattr(cancelling, "_EVERY", 0.0)
+    monkeypatch.setattr(cancelling, "_LONGER", -1.0)
+    with pytest.raises(EngineUnavailable, match="1 of 1 jobs have not ended yet"):
+        cancel(run, runs_of(run), {})
+    assert states(run) == {"train-1": "submitted"}
+
+
+def test_workers_of_this_machine_ended_with_their_driver(run: Run) -> None:
+    with lease(run.folder) as journal:
+        journal.write("submitting", task="train-1", token="aa")
+    assert cancel(run, runs_of(run), {}) == 0
+    assert states(run) == {"train-1": "waiting"}
 
 
 @contextmanager
@@ -483,7 +530,7 @@ def driven(run: Run, *, leaves: bool) -> Iterator[None]:
 
 def test_a_driver_is_asked_to_cancel(run: Run) -> None:
     with driven(run, leaves=True):
-        assert cancel(run, runs_of(run), nobody, {}) <= 1
+        assert cancel(run, runs_of(run), {}) <= 1
     assert (run.folder / CANCEL_FILE).read_text().startswith("asked for")
 
 
@@ -502,7 +549,7 @@ def test_a_driver_that_does_not_answer_is_named(run: Run, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(control, "time", Clock())
     with driven(run, leaves=False), pytest.raises(TaskFailed, match="drives the run and has not ended its jobs yet"):
-        cancel(run, runs_of(run), nobody, {})
+        cancel(run, runs_of(run), {})
 
 
 def test_a_driver_in_the_background_that_does_not_come_up_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,9 @@ _CHIRP = """
 import os, pathlib, shutil
 
 class HTChirp:
+    def __init__(self, timeout=10):
+        pass
+
     def __enter__(self):
         return self
 

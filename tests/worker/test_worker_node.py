@@ -84,6 +84,9 @@ def chirped(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     told: list[tuple[str, ...]] = []
 
     class HTChirp:
+        def __init__(self, timeout: float = 10) -> None:
+            assert timeout <= 10
+
         def __enter__(self) -> Self:
             return self
 

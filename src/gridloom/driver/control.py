@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gridloom.analysis.load import LoadedAnalysis, load_text
+from gridloom.driver.cancelling import end_jobs
 from gridloom.driver.events import Listener
 from gridloom.driver.runs import Run, Runs
-from gridloom.driver.session import Finished, Session, session
+from gridloom.driver.session import Finished, Session
 from gridloom.driver.settings import Settings, check_place, read_how, settings_of, write_how
 from gridloom.driver.workplace import CANCEL_FILE
-from gridloom.errors import GridloomError, Interrupted, NotFound, TaskFailed
+from gridloom.errors import NotFound, TaskFailed
 from gridloom.files import write_text
 from gridloom.journal import holder, lease
 
@@ -81,11 +82,11 @@ def go_on_in_background(run: Run, settings: Settings) -> int:
     raise TaskFailed(f"the driver in the background did not come up:\n{said}", where=str(log), fix="Its log is there.")
 
 
-def cancel(run: Run, runs: Runs, listener: Listener, environ: Mapping[str, str]) -> int:
-    """End a run's jobs softly and wait until they have saved; how many there were is not known to whoever asks.
+def cancel(run: Run, runs: Runs, environ: Mapping[str, str]) -> int:
+    """End a run's jobs softly and wait until they have saved; how many seconds it took.
 
     A driver that has the run, on any machine that shares the folder, is asked to do it; otherwise it is done here.
-    Raises TaskFailed when the driver does not answer. The answer is the number of seconds that it took.
+    Raises TaskFailed when the driver does not answer, EngineUnavailable when the batch system does not.
     """
     started = time.monotonic()
     settings = settings_for(run, runs, environ)
@@ -103,14 +104,5 @@ def cancel(run: Run, runs: Runs, listener: Listener, environ: Mapping[str, str])
             where=str(run.folder),
             fix="Look at it with `gridloom status`; end it with Ctrl-C where it runs, and cancel again.",
         )
-    with session(settings) as here:
-        here.stop.cancel()
-        try:
-            go_on(here, run, listener)
-        except Interrupted:
-            return round(time.monotonic() - started)
-        except GridloomError:
-            if here.stop.times:
-                return round(time.monotonic() - started)
-            raise
+    end_jobs(run.folder, settings)
     return round(time.monotonic() - started)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,7 @@ class LiveFile:
 
     def __post_init__(self) -> None:
         self._tasks: dict[str, LiveTask] = {}
-        self._notices: list[str] = []
+        self._notices: deque[str] = deque(maxlen=_NOTICES)
         self._silent = ""
         self._written = 0.0
         self._stale = False
@@ -83,7 +84,7 @@ class LiveFile:
         """Write what is known now; a file that cannot be written keeps nobody from anything."""
         self._written = time.monotonic()
         self._stale = False
-        live = Live(at=time.time(), silent=self._silent, tasks=self._tasks, notices=tuple(self._notices[-_NOTICES:]))
+        live = Live(at=time.time(), silent=self._silent, tasks=self._tasks, notices=tuple(self._notices))
         fresh = self.folder / f".{FILE}"
         try:
             fresh.write_text(json.dumps(live.model_dump(mode="json", exclude_defaults=True)))

@@ -45,6 +45,8 @@ class Settings:
             return self
         site = self.site.site
         if not self.here:
+            with self.site.placed():
+                read_options(site, engine_kind(site.engine))  # before any file is looked at
             limits = site.limits.model_copy(update={"jobs": self.jobs}) if self.jobs else site.limits
             return replace(self, site=replace(self.site, site=site.model_copy(update={"limits": limits})))
         ignored = site.model_fields_set - {"engine", "options"}

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from gridloom.errors import NotWritable
@@ -41,14 +42,17 @@ def plain_path(folder: Path, environ: Mapping[str, str] = os.environ) -> Path:
     for base in _link_folders(environ):
         link = base / name
         try:
-            base.mkdir(parents=True, exist_ok=True)
-            if not link.is_symlink():
+            base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if base.stat().st_uid != os.getuid():
+                tried.append(f"{base} belongs to somebody else")
+                continue
+            with suppress(FileExistsError):  # another process may make it at the same moment
                 link.symlink_to(whole, target_is_directory=True)
+            if link.readlink() == whole:
+                return link
         except OSError as error:
             tried.append(f"{base}: {error.strerror}")
             continue
-        if link.readlink() == whole:
-            return link
         tried.append(f"{link} leads elsewhere")
     raise NotWritable(
         "the folder's name has characters that a batch system cannot be told, and no link to it can be made "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gridloom.assignment import ERROR_FILE, LOG_FILE, RESULT_FOLDER, SAVED_STATE, SCRATCH, STATE
 from gridloom.errors import DamagedResult
+from gridloom.files import full_disk_named
 from gridloom.results import Store
 
 
@@ -44,9 +45,9 @@ def _unpack(folder: Path) -> None:
     try:
         if not _has_its_end(archive):
             raise tarfile.ReadError("cut off")
-        with tarfile.open(archive) as packed:
+        with full_disk_named(folder), tarfile.open(archive) as packed:
             packed.extractall(folder, filter="data")
-    except (tarfile.TarError, OSError, EOFError):
+    except (tarfile.TarError, EOFError):
         # Cut off on its way: the state before it is what there is.
         shutil.rmtree(folder / STATE, ignore_errors=True)
     archive.unlink()

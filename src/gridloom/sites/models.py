@@ -128,8 +128,8 @@ class Site(_Part):
     setup: Commands = Field(
         default=(), description="Shell commands before Python starts, such as sourcing a CVMFS view."
     )
-    variables: dict[Annotated[str, Field(pattern=VARIABLE_PATTERN)], str] = Field(
-        default={}, description="Environment variables on the node. Never put a secret here."
+    variables: dict[Annotated[str, Field(pattern=VARIABLE_PATTERN)], Annotated[str, Field(pattern=r"^[^\x00]*$")]] = (
+        Field(default={}, description="Environment variables on the node. Never put a secret here.")
     )
     resources: dict[KindOrDefault, Needs] = Field(
         default={}, description="What each kind of task asks for; `default` is for all kinds."

@@ -13,6 +13,7 @@ from gridloom.messages import Note
 # Seconds between two notes of progress, by how long the job has been running: a thousand jobs must not flood anyone.
 _PACE = ((60.0, 2.0), (600.0, 10.0), (3600.0, 30.0))
 _SLOWEST = 60.0
+_PATIENCE = 2  # seconds
 _LONGEST = 900  # bytes that HTCondor's event log takes for sure
 
 
@@ -53,7 +54,8 @@ class Chirp:
         text = note.line().decode().strip()
         if len(text.encode()) > _LONGEST:
             text = note.model_copy(update={"reason": note.reason[:200], "step": None}).line().decode().strip()
-        with htchirp.HTChirp() as chirp:
+        # A signal must not wait long for a line to the watcher.
+        with htchirp.HTChirp(timeout=_PATIENCE) as chirp:
             chirp.ulog(text)
 
     def deliver(self, archive: Path) -> None:

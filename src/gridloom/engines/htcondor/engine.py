@@ -27,6 +27,8 @@ from gridloom.results import Store
 from gridloom.sites.models import Site
 
 _NAME = "htcondor"
+_UNWANTED = "taken-back.txt"
+_TAKEN_BACK = Seen(state=State.CANCELLED, ended=True, reason="cancelled before it began")
 _LARGEST_CLUSTER = 20_000
 _CHECK_EVERY = 30.0  # seconds: the event log tells what happens, the queue whether the log tells all
 _QUEUE = (
@@ -241,6 +243,15 @@ class HTCondorEngine:
             if number:
                 batches.write_id(self.folder, batch, number)
                 self._clusters[int(number)] = _Cluster(batch, int(number))
+                self._read_unwanted(self._clusters[int(number)])
+
+    def _read_unwanted(self, cluster: _Cluster) -> None:
+        """Jobs that a former driver took back before they were made: the cluster may make them still."""
+        path = self.folder / cluster.batch.folder / _UNWANTED
+        for line in path.read_text().splitlines() if path.exists() else ():
+            if line.isdigit():
+                cluster.story(int(line)).seen = _TAKEN_BACK
+                self._unwanted.add(f"{cluster.number}.{line}")
 
     def _number_of(self, batch: Batch) -> str:
         constraint = render.batch_constraint(batch.token)
@@ -282,8 +293,10 @@ class HTCondorEngine:
         """A job that is not made yet cannot be removed: it is as soon as it is made."""
         story = cluster.story(proc)
         if not story.seen.materialised:
-            story.seen = Seen(state=State.CANCELLED, ended=True, reason="cancelled before it began")
+            story.seen = _TAKEN_BACK
             self._unwanted.add(f"{cluster.number}.{proc}")
+            with (self.folder / cluster.batch.folder / _UNWANTED).open("a") as stream:
+                stream.write(f"{proc}\n")
 
     def _remove_unwanted(self, cluster: _Cluster) -> None:
         made = [

@@ -21,7 +21,7 @@ _NO_ANSWER = re.compile(
     r"|resource temporarily unavailable|in backup mode|try again|protocol authentication",
     re.IGNORECASE,
 )
-_NO_ACCOUNTING = re.compile(r"accounting storage is disabled|slurm_persist_conn|slurmdbd", re.IGNORECASE)
+_NO_ACCOUNTING = re.compile(r"accounting storage is disabled", re.IGNORECASE)
 _OPTIONS = ("SBATCH_", "SLURM_JOB", "SQUEUE_", "SCANCEL_", "SINFO_", "SACCT_")
 _ACCOUNTED = ("JobID", "State", "ExitCode", "NodeList", "Reason")
 
