@@ -22,6 +22,8 @@ _NO_ANSWER = re.compile(
     re.IGNORECASE,
 )
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled", re.IGNORECASE)
+# All that jobs see of the submitting shell: nothing of it, above all no credentials, travels by accident.
+_VARIABLES = frozenset({"HOME", "USER", "LOGNAME", "LANG", "PATH", "SLURM_CONF"})
 _OPTIONS = ("SBATCH_", "SLURM_JOB", "SQUEUE_", "SCANCEL_", "SINFO_", "SACCT_")
 _ACCOUNTED = ("JobID", "State", "ExitCode", "NodeList", "Reason")
 
@@ -34,7 +36,8 @@ class Commands:
 
     def submit(self, script: str, folder: str) -> str:
         """Hand an array over; its id. Raises EngineUnavailable, SubmissionRefused."""
-        done = self._run(["sbatch", "--parsable", f"--chdir={folder}"], script=script)
+        clean = {name: value for name, value in self._environment().items() if name in _VARIABLES}
+        done = self._run(["sbatch", "--parsable", f"--chdir={folder}"], script=script, environment=clean)
         if done.returncode:
             words = _words(done.stderr)
             if _NO_ANSWER.search(words):
@@ -125,7 +128,9 @@ class Commands:
             fix="Jobs go on; Gridloom asks again. `sinfo` shows whether the controller is there.",
         )
 
-    def _run(self, command: list[str], *, script: str | None = None) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, command: list[str], *, script: str | None = None, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         try:
             return subprocess.run(
                 command,
@@ -137,7 +142,7 @@ class Commands:
                 errors="replace",
                 timeout=_PATIENCE,
                 check=False,
-                env=self._environment(),
+                env=self._environment() if environment is None else environment,
             )
         except FileNotFoundError as error:
             raise SiteProblem(

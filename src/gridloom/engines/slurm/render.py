@@ -15,8 +15,6 @@ from gridloom.sites.models import Site
 SCRIPT = "array.sh"
 FOLDERS = "folders.txt"
 _NAME = "gridloom-"
-# A clean environment: nothing of the submitting shell, above all no credentials, travels by accident.
-_VARIABLES = "HOME,USER,LOGNAME,LANG,PATH"
 _EARLY = 2  # times the grace: how long before the time limit a job is told to save
 
 
@@ -69,7 +67,8 @@ def sbatch_options(bundle: Bundle, site: Site, options: SlurmOptions) -> list[st
         "--open-mode=append",
         "--output=/dev/null",
         f"--signal=B:USR2@{_EARLY * site.grace}",
-        f"--export={_VARIABLES}",
+        # sbatch is run in a clean environment. To name variables here, or NONE, costs every job a login shell.
+        "--export=ALL",
         *([f"--exclude={','.join(bundle.avoid)}"] if bundle.avoid else []),
     ]
     asked = {
