@@ -9,12 +9,12 @@ DEMO_EVENTS ?= 78000
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Where the testbed's batch systems live; GRIDLOOM_TESTBED says it to the tests.
-test-site: export GRIDLOOM_TESTBED ?= /var/tmp/gridloom-testbed
+test-site bench-site: export GRIDLOOM_TESTBED ?= /var/tmp/gridloom-testbed
 
-.PHONY: help env demo test test-site lint types soak bench docs lock clean
+.PHONY: help env demo test test-site lint types soak bench bench-site docs lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 env: $(LOCKED) ## Build the locked environment in .venv
 
@@ -54,6 +54,11 @@ soak: $(LOCKED) ## The long tests: kills, toys, leakage
 bench: $(LOCKED) ## Throughput and start-up beside their limit and their peers
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/startup.py
+
+bench-site: $(LOCKED) ## Rates of jobs beside the bare schedulers', on testbed/ (as root)
+	testbed/up htcondor slurm
+	$(BIN)/python benchmarks/submission.py
+	testbed/down
 
 docs: $(LOCKED) ## Regenerate schemas and references of the analysis file and of sites
 	$(BIN)/python -m gridloom.analysis.schema

@@ -115,7 +115,19 @@ def test_without_an_error_the_last_words_tell(files: dict[str, str], words: str,
     assert (found.state, found.reason, found.exit_code) == (State.FAILED, words, 52)
     (error,) = found.errors
     assert isinstance(error, TaskFailed)
-    assert error.where == str(tmp_path)
+    assert error.where == str(tmp_path / LOG_FILE)
+    assert error.fix.startswith("The end of its log:\n    ")
+    assert error.fix.endswith(words)
+
+
+def test_an_unforeseen_error_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+    """Where the log lay on the node is no help: here it is, and how it ends."""
+    error = TaskFailed("t failed: ValueError: x", where="state/output.log", fix="The log holds the whole story.")
+    (tmp_path / ERROR_FILE).write_text(json.dumps([error.as_json()]))
+    (tmp_path / LOG_FILE).write_text("".join(f"line {number}\n" for number in range(40)))
+    (told,) = judge(52, heard(), tmp_path, memory_mb=1000).errors
+    assert (told.what, told.where) == (error.what, str(tmp_path / LOG_FILE))
+    assert told.fix.splitlines()[1:] == [f"    line {number}" for number in range(28, 40)]
 
 
 def test_only_the_end_of_a_long_log_is_told(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ _WORDS = {
 }
 _NEARLY = 0.9  # of the memory asked for: a job killed at that size was killed for its size
 _TAIL = 2000  # characters
+_LINES = 12
 
 
 def judge(exit_code: int, heard: Heard, folder: Path, *, memory_mb: int) -> JobStatus:
@@ -48,7 +49,8 @@ def judge(exit_code: int, heard: Heard, folder: Path, *, memory_mb: int) -> JobS
         return status(State.EVICTED, heard, cause=cause, reason=_signal_words(exit_code - 128), exit_code=exit_code)
     if not errors:
         text = last_words(folder) or f"it ended with exit code {exit_code}"
-        errors = (TaskFailed(text.splitlines()[-1], where=str(folder), fix="The log there holds the whole story."),)
+        errors = (TaskFailed(text.splitlines()[-1], where=str(folder)),)
+    errors = tuple(_with_log(error, folder) for error in errors)
     return status(State.FAILED, heard, reason=errors[0].what, exit_code=errors[0].exit_code, errors=errors)
 
 
@@ -73,6 +75,17 @@ def status(
         restarts=heard.restarts,
         lost_seconds=heard.lost_at_end if state is State.EVICTED else heard.lost_seconds,
     )
+
+
+def _with_log(error: GridloomError, folder: Path) -> GridloomError:
+    """An unforeseen error with the end of its log; the others say themselves what to do."""
+    if not isinstance(error, TaskFailed):
+        return error
+    lines = last_words(folder).splitlines()[-_LINES:]
+    told = (
+        "\n".join(["The end of its log:", *(f"    {line}" for line in lines)]) if lines else "It has printed nothing."
+    )
+    return TaskFailed(error.what, where=str(folder / LOG_FILE), fix=told)
 
 
 def read_errors(folder: Path) -> tuple[GridloomError, ...]:
