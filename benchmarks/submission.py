@@ -51,8 +51,8 @@ SAMPLES = 10_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sites", nargs="*", default=list(SITES), choices=SITES)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--sites", nargs="*", default=["slurm", "htcondor"], choices=SITES)
     parser.add_argument("--plan-only", action="store_true")
     parser.add_argument("--in-this-process", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
