@@ -31,7 +31,7 @@ demo: $(LOCKED) ## Simulate ttH and tt+jets, train, judge, report (under five mi
 	$(BIN)/python $(DEMO)/simulate.py --events $(DEMO_EVENTS) --out $(DEMO)/data --jobs $(JOBS)
 	$(BIN)/gridloom run $(DEMO)/analysis.yaml --jobs $(JOBS)
 
-test: lint ## Lint, types, import contracts and all tests (under twelve minutes on two cores)
+test: lint ## Lint, types, import contracts and all tests (ten to twenty minutes on two cores)
 	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered -m "not soak"
 
 lint: $(LOCKED) ## Ruff, mypy and the import contracts

@@ -185,9 +185,10 @@ class Driver:
     def _tell_pending(self, job: Job, status: JobStatus) -> None:
         job.held = False
         if job.running:
-            # Evicted: it waits for another slot.
+            # Evicted: it waits for another slot. Without a reason it begins again at once.
             job.running = False
-            self._voice.tell(job, "queued", reason=status.reason)
+            if status.reason:
+                self._voice.tell(job, "queued", reason=status.reason)
 
     def _handle_done(self, job: Job, status: JobStatus) -> None:
         damage = self.place.engine.collect((job.id,)).get(job.id)

@@ -216,8 +216,9 @@ class SlurmEngine:
         for job in self._commands.queue(name):
             for job_id, _ in from_queue(job):
                 return job_id.partition("_")[0]
-        for row in self._commands.accounted_name(name) if self._has_accounting() else ():
-            return row["JobID"].partition("_")[0]
+        rows = self._commands.accounted_name(name) if self._has_accounting() else []
+        if rows:
+            return rows[-1]["JobID"].partition("_")[0]  # the newest
         # Forgotten by Slurm already: a job that began has said its number.
         for entry in batch.jobs:
             said = NotesReader(self.folder / entry.folder / NOTES_FILE).look().job
