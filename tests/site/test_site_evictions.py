@@ -29,7 +29,7 @@ CONTENT: dict[str, Any] = {
     "target": {"signal": "signal"},
     "folds": 3,
     "model": {"name": "deepsets", "parameters": {"dropout": 0.2}},
-    "training": {"batch": 64, "early_stopping": None, "epochs": 60, "checkpoint_seconds": 2},
+    "training": {"batch": 64, "early_stopping": None, "epochs": 150, "checkpoint_seconds": 2},
     "evaluation": {"bootstrap": 20, "importance_events": 200},
 }
 
@@ -74,7 +74,7 @@ class Evictor(threading.Thread):
                 before, due = self._due.get(task, (0, 0.0))
                 if before != number:
                     # TensorFlow takes some seconds to come up: moments before, in and after that are among these.
-                    due = time.monotonic() + self.moments.uniform(1, 14)
+                    due = time.monotonic() + self.moments.uniform(1, 10)
                     self._due[task] = (number, due)
                 if time.monotonic() >= due:
                     self.count[task] = number
