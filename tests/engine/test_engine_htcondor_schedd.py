@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,3 +132,13 @@ def test_without_the_bindings(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SiteProblem, match="Python bindings are not installed") as caught:
         schedd()
     assert "htcondor" in caught.value.fix
+
+
+@pytest.mark.skipif(Path("/etc/condor/condor_config").exists(), reason="this machine has HTCondor")
+def test_a_machine_without_htcondor_is_told_so_at_once() -> None:
+    """The real bindings without a configuration: nobody is to wait for a schedd that cannot be there."""
+    code = "from gridloom.engines.htcondor.schedd import Schedd, HTCondorOptions; Schedd(options=HTCondorOptions())"
+    home = {name: value for name, value in os.environ.items() if name != "CONDOR_CONFIG"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=home)
+    assert "SiteProblem: this machine has no configuration of HTCondor" in done.stderr
+    assert "UserWarning" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -93,12 +94,20 @@ class Schedd:
             # Read by the bindings when they are first imported.
             os.environ["CONDOR_CONFIG"] = self.options.config
         try:
-            import htcondor2
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                import htcondor2
         except ImportError as error:
             raise SiteProblem(
                 "HTCondor's Python bindings are not installed",
                 fix="Install the `htcondor` extra, in the version of the pool: `pip install htcondor==VERSION`.",
             ) from error
+        if any("CONDOR_CONFIG" in str(warning.message) for warning in said) and not self.options.collector:
+            # To wait for a schedd that this machine knows nothing of would be to wait for ever.
+            raise SiteProblem(
+                "this machine has no configuration of HTCondor",
+                fix="Run Gridloom on the pool's submit host, or set `config` or `collector` in the site's options.",
+            )
         return htcondor2
 
     def _collector(self) -> Any:
