@@ -20,6 +20,8 @@ STATE = "state"
 SCRATCH = "scratch"
 RESULT_FOLDER = "result"
 SAVED_STATE = "saved.tar"
+# Beside the task: what is /tmp in a job's container.
+JOB_TEMPORARY = ".tmp"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
@@ -28,7 +30,8 @@ class Assignment(BaseModel):
 
     `token` names the attempt; `store` is the folder of results as the worker sees it; `avoid` names nodes that have
     failed; `versions` are those that the task was planned with, to say what differs where they do. It `goes_on` where
-    an earlier attempt has left its state in the store.
+    an earlier attempt has left its state in the store. `reads` are the folders that it must see
+    in a container, where it shares a file system.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +42,7 @@ class Assignment(BaseModel):
     avoid: tuple[str, ...] = ()
     versions: dict[str, str] = {}
     goes_on: bool = False
+    reads: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -51,7 +55,7 @@ class Assignment(BaseModel):
 
     @property
     def _unsaid(self) -> set[str]:
-        return {name for name in ("avoid", "versions", "goes_on") if not getattr(self, name)}
+        return {name for name in ("avoid", "versions", "goes_on", "reads") if not getattr(self, name)}
 
     def write(self, folder: Path) -> Path:
         path = folder / FILE

@@ -210,6 +210,12 @@ class NodeProblem(GridloomError):
     exit_code = 60
 
 
+class ImageProblem(GridloomError):
+    """A container image or runtime is missing, cannot be read, or does not fit; or an image cannot be built."""
+
+    exit_code = 61
+
+
 class Interrupted(GridloomError):
     """Stopped on request after saving; running again goes on from there."""
 
@@ -277,6 +283,7 @@ KINDS: dict[str, type[GridloomError]] = {
         SiteProblem,
         SubmissionRefused,
         NodeProblem,
+        ImageProblem,
         Interrupted,
     )
 }

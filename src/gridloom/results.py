@@ -52,6 +52,16 @@ class Output(BaseModel):
     changed_ns: int
 
 
+class Image(BaseModel):
+    """The container image that a result was made in. All forms of an image (docker, SIF, directory) share a digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    digest: str
+    runtime: str
+
+
 class Result(BaseModel):
     """Content of result.json: every output with size and digest, and who made it when."""
 
@@ -67,6 +77,7 @@ class Result(BaseModel):
     started: float
     seconds: float
     versions: dict[str, str]
+    image: Image | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from gridloom.driver.runs import Runs
-from gridloom.driver.settings import PRELOAD, Settings
+from gridloom.driver.settings import PRELOAD, Settings, image_named
 from gridloom.sites.load import LoadedSite
 
 # Whether it can be read is for the loader to say, with an exit code of its own.
@@ -31,8 +31,31 @@ SiteName = Annotated[
 # Other kinds of tasks than the built-in ones, as `module:DICT`: for tests and plug-in authors.
 Kinds = Annotated[str, typer.Option("--kinds", metavar="MODULE:DICT", hidden=True)]
 
+ImageName = Annotated[
+    str,
+    typer.Option(
+        "--image",
+        metavar="IMAGE",
+        help="Run the tasks in this image: a SIF file, a directory, or a name that docker or podman knows.",
+    ),
+]
+ContainerRuntime = Annotated[
+    Literal["", "auto", "apptainer", "podman", "docker", "none"],
+    typer.Option("--container", metavar="RUNTIME", help="auto, apptainer, podman, docker, or none: without any."),
+]
+
 RUNS = Path("runs")
 
 
-def settings(runs: Path, jobs: int = 0, kinds: str = "", site: LoadedSite | None = None) -> Settings:
-    return Settings(runs=Runs(runs), jobs=jobs, kinds=kinds, preload=() if kinds else PRELOAD, site=site).checked()
+def settings(
+    runs: Path, jobs: int = 0, kinds: str = "", site: LoadedSite | None = None, image: str = "", container: str = ""
+) -> Settings:
+    return Settings(
+        runs=Runs(runs),
+        jobs=jobs,
+        kinds=kinds,
+        preload=() if kinds else PRELOAD,
+        site=site,
+        image=str(image_named(image)) if image else "",
+        container=container,
+    ).checked()

@@ -12,7 +12,17 @@ import typer
 
 from gridloom.analysis.load import load_analysis
 from gridloom.cli.console import note, output, shown_path
-from gridloom.cli.options import RUNS, AnalysisFile, Jobs, Kinds, RunsFolder, SiteName, settings
+from gridloom.cli.options import (
+    RUNS,
+    AnalysisFile,
+    ContainerRuntime,
+    ImageName,
+    Jobs,
+    Kinds,
+    RunsFolder,
+    SiteName,
+    settings,
+)
 from gridloom.cli.progress import progress
 from gridloom.cli.report import show_result
 from gridloom.driver.control import DRIVER_LOG, go_on_in_background
@@ -28,6 +38,8 @@ def run(
     jobs: Jobs = 0,
     runs: RunsFolder = RUNS,
     site: SiteName = "",
+    image: ImageName = "",
+    container: ContainerRuntime = "",
     detach: Annotated[bool, typer.Option("--detach", help="Leave once the run is under way; it goes on.")] = False,
     kinds: Kinds = "",
 ) -> None:
@@ -37,7 +49,8 @@ def run(
     `gridloom resume`, takes them up again.
     """
     loaded = load_analysis(analysis_file)
-    chosen = settings(runs, jobs, kinds, find_site(site, analysis_file.parent, os.environ) if site else None)
+    place = find_site(site, analysis_file.parent, os.environ) if site else None
+    chosen = settings(runs, jobs, kinds, place, image, container)
     if detach:
         with session(chosen) as here, stopping(here.stop, chosen):
             _, folder = here.open(loaded)

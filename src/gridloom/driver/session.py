@@ -11,6 +11,8 @@ from pydantic import JsonValue
 
 from gridloom.analysis.load import LoadedAnalysis
 from gridloom.catalogue import Catalogue
+from gridloom.containers.folders import of_analysis, reads_urls
+from gridloom.containers.here import find
 from gridloom.driver.events import Listener, RunStarted
 from gridloom.driver.live import LiveFile
 from gridloom.driver.loop import Driver
@@ -21,9 +23,10 @@ from gridloom.driver.workplace import CANCEL_FILE, Pace, StopRequest, Terms, Wor
 from gridloom.engines import make_engine
 from gridloom.engines.base import Engine
 from gridloom.engines.local import LocalEngine, LocalSettings
+from gridloom.engines.surroundings import Surroundings
 from gridloom.environment import Environment
-from gridloom.errors import GridloomError, Problems
-from gridloom.files import digest_json
+from gridloom.errors import GridloomError, ImageProblem, Problems
+from gridloom.files import digest_json, writing
 from gridloom.journal import Journal, lease
 from gridloom.plan import Plan, make_plan
 
@@ -58,6 +61,7 @@ class Session:
     def prepare(self, loaded: LoadedAnalysis) -> Prepared:
         """Scan the files and plan; nothing is written. Raises the scan's errors with their place in the file."""
         arguments = _arguments(loaded)
+        self._show(loaded)
         with placed(loaded):
             environment = Environment.model_validate(self._ask("environment", arguments))
             catalogue = Catalogue.model_validate(self._ask("scan", arguments))
@@ -73,14 +77,30 @@ class Session:
 
     def check(self, loaded: LoadedAnalysis) -> JsonValue:
         """Look into the files: what is read of them. Raises all errors found, with their place in the file."""
+        self._show(loaded)
         with placed(loaded):
             return self._ask("check", _arguments(loaded))
 
     def _ask(self, operation: str, arguments: dict[str, JsonValue]) -> JsonValue:
         return self.engine.ask(operation, arguments, stop=lambda: self.stop.times > 0)
 
+    def _show(self, loaded: LoadedAnalysis) -> None:
+        """Have containers of workers show what an analysis reads, and the folder of runs."""
+        if self.engine.surroundings is None:
+            return
+        runs, folder = self.settings.runs.root.resolve(), loaded.path.parent
+        self.engine.surroundings = self.engine.surroundings.showing(
+            writes=(str(runs),) if runs.is_dir() else (),
+            reads=of_analysis(loaded.analysis, folder),
+            network=reads_urls(loaded.analysis),
+        )
+
     def run(self, loaded: LoadedAnalysis, listener: Listener) -> Finished:
         """Do what is missing of an analysis. Raises the error that stopped it; running again goes on from there."""
+        if self.settings.enclosed is not None:
+            with writing(self.settings.runs.root):
+                self.settings.runs.root.mkdir(parents=True, exist_ok=True)
+        self._show(loaded)
         if self.settings.here:
             self.engine.warm_up(cores=loaded.analysis.training.threads, workers=loaded.analysis.folds)
         prepared, folder = self.open(loaded)
@@ -151,10 +171,29 @@ def session(settings: Settings) -> Iterator[Session]:
     """A session with its workers, which leave with it."""
     preload = settings.preload if settings.here else ()
     engine = LocalEngine(LocalSettings(jobs=settings.jobs, kinds=settings.kinds, preload=preload))
+    engine.surroundings = _surroundings(settings)
     try:
         yield Session(settings, engine)
     finally:
         engine.close()
+
+
+def _surroundings(settings: Settings) -> Surroundings | None:
+    """The container of workers on this machine. Raises ImageProblem when it cannot be had but tasks run here.
+
+    For a site's jobs, files are scanned here in the same image if this machine can use it, else in this environment;
+    jobs refuse to begin in another one than they were planned with.
+    """
+    container = settings.enclosed
+    if container is None or container.runtime == "none":
+        return None
+    try:
+        found = find(container.image, container.runtime)
+    except ImageProblem:
+        if settings.here:
+            raise
+        return None
+    return Surroundings(found=found, container=container, folder="/")
 
 
 @contextmanager

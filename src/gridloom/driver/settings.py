@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gridloom.driver.runs import Runs
 from gridloom.engines.registry import engine_kind, read_options
-from gridloom.errors import DamagedResult, SiteProblem
+from gridloom.errors import DamagedResult, ImageProblem, SiteProblem
 from gridloom.files import write_text
 from gridloom.journal import JOURNAL, history, read_journal
 from gridloom.sites.load import LoadedSite, load_sites, site_files
+from gridloom.sites.models import Container
 
 FILE = "how.json"
 
@@ -30,11 +31,35 @@ class Settings:
     kinds: str = ""
     preload: tuple[str, ...] = PRELOAD
     site: LoadedSite | None = None
+    image: str = ""
+    container: str = ""  # a runtime's name, `auto` or `none`; "" is what the site says
 
     @property
     def here(self) -> bool:
         """Whether tasks run in processes of this one."""
         return self.site is None or self.site.site.engine == "local"
+
+    @property
+    def enclosed(self) -> Container | None:
+        """The container that tasks run in: as the site says, but for what was asked for.
+
+        Raises ImageProblem when a runtime was asked for without any image.
+        """
+        container = self.site.site.container if self.site is not None else None
+        if self.container == "none":
+            return None
+        changes: dict[str, object] = {"image": (image_named(self.image),)} if self.image else {}
+        if self.container:
+            changes["runtime"] = self.container
+        if container is not None:
+            return container.model_copy(update=changes)
+        if not self.image and self.container:
+            raise ImageProblem(
+                "there is no image to run in",
+                fix="Name one by `--image`: a SIF file, a directory, or a name that docker or podman knows. "
+                "`gridloom image build` makes one.",
+            )
+        return Container.model_validate(changes) if self.image else None
 
     def checked(self) -> Settings:
         """With the site's own number of jobs here, or `jobs` as the limit there.
@@ -44,12 +69,15 @@ class Settings:
         if self.site is None:
             return self
         site = self.site.site
+        if not self.here and self.enclosed != site.container:
+            changed = site.model_copy(update={"container": self.enclosed})
+            return replace(self, site=replace(self.site, site=changed)).checked()
         if not self.here:
             with self.site.placed():
                 read_options(site, engine_kind(site.engine))  # before any file is looked at
             limits = site.limits.model_copy(update={"jobs": self.jobs}) if self.jobs else site.limits
             return replace(self, site=replace(self.site, site=site.model_copy(update={"limits": limits})))
-        ignored = site.model_fields_set - {"engine", "options"}
+        ignored = site.model_fields_set - {"engine", "options", "container"}
         if ignored:
             raise SiteProblem(
                 f"the engine `local` runs tasks in this environment, whatever `{min(ignored)}` says",
@@ -61,6 +89,14 @@ class Settings:
         return replace(self, jobs=self.jobs or int(options["jobs"]))
 
 
+def image_named(text: str) -> str:
+    """An image as it was named on the command line: files by their whole path."""
+    path = Path(text).expanduser()
+    if "://" in text or not (path.exists() or text.startswith((".", "~", "/")) or text.endswith(".sif")):
+        return text
+    return str(path.absolute())
+
+
 class How(BaseModel):
     """Content of how.json: where the run was driven last."""
 
@@ -70,6 +106,8 @@ class How(BaseModel):
     site_file: str = ""
     jobs: int = 0
     kinds: str = ""
+    image: str = ""
+    container: str = ""
 
 
 def write_how(folder: Path, settings: Settings) -> None:
@@ -79,6 +117,8 @@ def write_how(folder: Path, settings: Settings) -> None:
         site_file=str(settings.site.path.absolute()) if settings.site is not None and settings.site.path else "",
         jobs=settings.jobs,
         kinds=settings.kinds,
+        image=settings.image,
+        container=settings.container,
     )
     write_text(folder / FILE, how.model_dump_json(indent=1) + "\n")
 
@@ -99,7 +139,15 @@ def settings_of(how: How, runs: Runs, analysis_file: Path, environ: Mapping[str,
     """The settings that were written down; the site as its file describes it now."""
     site = find_site(how.site, analysis_file.parent, environ, first=how.site_file) if how.site else None
     preload = () if how.kinds else PRELOAD
-    return Settings(runs=runs, jobs=how.jobs, kinds=how.kinds, preload=preload, site=site).checked()
+    return Settings(
+        runs=runs,
+        jobs=how.jobs,
+        kinds=how.kinds,
+        preload=preload,
+        site=site,
+        image=how.image,
+        container=how.container,
+    ).checked()
 
 
 def find_site(name: str, project: Path, environ: Mapping[str, str], *, first: str = "") -> LoadedSite:

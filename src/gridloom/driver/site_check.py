@@ -180,7 +180,7 @@ class _Job:
                 "the job is held",
                 "Mend what the reason names: options, account, files or Python of the site.",
             ),
-            State.FAILED: ("the job failed", "See that `python:` and `setup:` of the site are right on the nodes."),
+            State.FAILED: ("the job failed", "See that `python:`, `setup:` and `container:` are right on the nodes."),
             State.EVICTED: ("the job lost its node", "Check again; if it happens each time, ask for other nodes."),
             State.CANCELLED: ("somebody cancelled the job", "Check again, or ask the site why."),
             State.PENDING: (f"the job did not start within {patience}", queue),

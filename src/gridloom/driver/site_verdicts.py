@@ -13,6 +13,7 @@ from gridloom.sites.probe import Probe, Processor
 from gridloom.task import Kind, Resources
 
 _SKEW_LOOK, _SKEW_BAD = 5.0, 300.0  # seconds; tokens and proxies are refused beyond minutes
+_SLOW_START = 10.0  # seconds
 _SLOW_DISK = 20.0  # MB/s
 _CALL = 2.0  # seconds: a compiled call ends before anything is saved
 _LOCKED = "Install the same locked environment on the nodes and name its Python with `python:`."
@@ -75,6 +76,53 @@ def _queue(findings: Findings) -> Iterator[Fact]:
 def _node(findings: Findings) -> Iterator[Fact]:
     probe = findings.probe
     yield Fact(name="node", value=f"{probe.host}, as user {probe.user}: {probe.processor.name}")
+
+
+def _container(findings: Findings) -> Iterator[Fact]:
+    """The container that the job ran in: which one, how fast, and whether it shows the node's GPUs."""
+    inside, outside = findings.probe.inside, findings.probe.outside
+    if inside is None:
+        return
+    version = outside.runtimes.get(inside.runtime, "") if outside is not None else ""
+    version = version or (outside.runtimes.get("singularity", "") if outside is not None else "")
+    yield Fact(name="container", value=f"{version or inside.runtime}, without root's rights: {inside.image}")
+    if inside.digest:
+        yield Fact(name="image", value=inside.digest)
+    else:
+        value = "it does not say which image it is: the results' provenance has its name only"
+        fix = "Build it with `gridloom image build`, which labels it."
+        yield Fact(name="image", value=value, verdict="look", fix=fix)
+    if inside.start_seconds is not None:
+        slow = inside.start_seconds > _SLOW_START
+        yield Fact(
+            name="start",
+            value=f"{time_text(inside.start_seconds)} from the job's script to Python in the container",
+            verdict="look" if slow else "ok",
+            fix="A SIF compressed with zstd, or an unpacked directory on CVMFS, starts faster." if slow else "",
+        )
+    if outside is not None and outside.gpu_devices and not findings.probe.gpus:
+        value = f"the node has {outside.gpu_devices} GPUs, but none is seen in the container"
+        fix = "apptainer needs the driver's libraries (`--nv`), docker and podman the NVIDIA container toolkit."
+        yield Fact(name="GPUs inside", value=value, verdict="bad", fix=fix)
+
+
+def _runtimes(findings: Findings) -> Iterator[Fact]:
+    """What the node has for containers."""
+    found = findings.probe.outside
+    if found is None:
+        return
+    names = [text for name, text in found.runtimes.items() if name != "docker" or found.docker_daemon]
+    wanted = findings.site.container is not None
+    if names:
+        spaces = "allowed" if found.user_namespaces else "not allowed"
+        value = f"{', '.join(dict.fromkeys(names))}; user namespaces are {spaces}"
+        yield Fact(name="runtimes", value=value)
+    else:
+        yield Fact(name="runtimes", value="no container runtime on the node")
+    sif = wanted and findings.probe.inside is not None and findings.probe.inside.image.endswith(".sif")
+    if sif and not found.fuse and found.user != "root":
+        value = "/dev/fuse may not be used: SIF files are unpacked at each start, or mounted by a setuid program"
+        yield Fact(name="SIF", value=value, verdict="look", fix="Use an unpacked directory as the image.")
 
 
 def _python(findings: Findings) -> Iterator[Fact]:
@@ -260,6 +308,8 @@ def _joined(names: Sequence[str]) -> str:
 RULES: tuple[Callable[[Findings], Iterator[Fact]], ...] = (
     _queue,
     _node,
+    _container,
+    _runtimes,
     _python,
     _libraries,
     _tensorflow,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gridloom.assignment import Assignment
+from gridloom.containers.folders import of_task
 from gridloom.driver.ledger import Job, Ledger
 from gridloom.driver.retry import BadNodes
 from gridloom.driver.voice import Voice
@@ -85,6 +86,7 @@ class Submission:
             store=str(self.place.store.root.resolve()),
             avoid=self.bad_nodes.avoided(attempts),
             versions=dict(terms.versions),
+            reads=of_task(task, code=terms.code) if terms.contained else (),
             goes_on=self.place.engine.capabilities.checkpoint_transfer and self.place.store.has_state(task_id),
         )
 

@@ -67,6 +67,7 @@ class Terms:
     most_memory_mb: int = 64_000
     versions: Mapping[str, str] = field(default_factory=dict)
     code: str = ""  # where a snapshot of the user's own modules lies
+    contained: bool = False  # jobs run in containers, which must be told what to show them
 
     @classmethod
     def of(cls, site: Site, versions: Mapping[str, str], code: str = "") -> Terms:
@@ -76,6 +77,7 @@ class Terms:
             most_memory_mb=site.limits.memory,
             versions=versions,
             code=code,
+            contained=site.container is not None,
         )
 
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from gridloom.assignment import ERROR_FILE, LOG_FILE
+from gridloom.containers.failures import CODES, failure_in, own_words
 from gridloom.engines.base import Cause, JobStatus, State
 from gridloom.engines.notes import Heard
-from gridloom.errors import GridloomError, Interrupted, NodeProblem, TaskFailed
+from gridloom.errors import GridloomError, ImageProblem, Interrupted, NodeProblem, TaskFailed
 from gridloom.messages import errors_from_json
 
 SAVED_EXIT = 143  # the job saved on a signal
@@ -42,6 +43,10 @@ def judge(exit_code: int, heard: Heard, folder: Path, *, memory_mb: int) -> JobS
         found = status(State.EVICTED, heard, cause=Cause.NODE, reason=told.what, exit_code=exit_code, errors=(told,))
         # Where not even Python began, the wrapper has written the node's name into the error.
         return found if found.host else replace(found, host=told.where)
+    if not errors and heard.began is None:
+        problem = _not_begun(exit_code, heard, folder)
+        if problem is not None:
+            return problem
     if exit_code > 128:
         big = left is not None and left.memory_mb >= _NEARLY * memory_mb
         killed = exit_code == 128 + signal.SIGKILL
@@ -52,6 +57,25 @@ def judge(exit_code: int, heard: Heard, folder: Path, *, memory_mb: int) -> JobS
         errors = (TaskFailed(text.splitlines()[-1], where=str(folder)),)
     errors = tuple(_with_log(error, folder) for error in errors)
     return status(State.FAILED, heard, reason=errors[0].what, exit_code=errors[0].exit_code, errors=errors)
+
+
+def _not_begun(exit_code: int, heard: Heard, folder: Path) -> JobStatus | None:
+    """The status of a job whose container did not start, by its runtime's words; None for all else.
+
+    What another node may do better is tried there; with a wrong image no node can help.
+    """
+    words = last_words(folder)
+    known = failure_in(words)
+    if exit_code not in CODES and (known is None or known.node):
+        return None
+    what = known.what if known is not None else "the job could not begin"
+    fix = known.fix if known is not None else "The job's log holds all that was said."
+    told = f"{what} ({own_words(words)})" if words else what
+    if known is not None and not known.node:
+        error: GridloomError = ImageProblem(told, where=str(folder / LOG_FILE), fix=fix)
+        return status(State.FAILED, heard, reason=error.what, exit_code=error.exit_code, errors=(error,))
+    error = NodeProblem(told, fix=fix)
+    return status(State.EVICTED, heard, cause=Cause.NODE, reason=error.what, exit_code=error.exit_code, errors=(error,))
 
 
 def status(

@@ -11,10 +11,12 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from gridloom.assignment import FILE, LOG_FILE, Assignment
+from gridloom.containers.failures import explain, own_words
 from gridloom.engines.base import ENDED, Capabilities, Fact, JobStatus, State
 from gridloom.engines.processes import WorkerKind, WorkerProcess, ended_how, last_line
+from gridloom.engines.surroundings import Surroundings
 from gridloom.environment import available_cores
-from gridloom.errors import DamagedResult, Interrupted, TaskFailed
+from gridloom.errors import DamagedResult, GridloomError, ImageProblem, Interrupted, TaskFailed
 from gridloom.files import write_bytes
 from gridloom.messages import Reply, Request, errors_from_json, one_error, progress_of
 
@@ -44,7 +46,7 @@ class LocalEngine:
         file_transfer=False,
         arrays=False,
         gpus=False,
-        containers=False,
+        containers=True,
         checkpoint_transfer=False,
     )
 
@@ -54,6 +56,7 @@ class LocalEngine:
         self._workers: list[WorkerProcess] = []
         self._jobs: dict[str, Assignment] = {}
         self._status: dict[str, JobStatus] = {}
+        self.surroundings: Surroundings | None = None
 
     # --- the contract of an engine -----------------------------------------------------------------------------
     def render(self, jobs: Sequence[Assignment]) -> Mapping[str, bytes]:
@@ -151,8 +154,11 @@ class LocalEngine:
             code = worker.exit_code()
             if code is not None:
                 words = worker.last_words().splitlines()[-1:]
+                problem = self._not_started(worker, code)
                 self._remove(worker)
-                raise TaskFailed(f"{operation} failed: {': '.join([ended_how(code), *words])}", fix="Try it again.")
+                raise problem or TaskFailed(
+                    f"{operation} failed: {': '.join([ended_how(code), *words])}", fix="Try it again."
+                )
 
     def workers(self) -> tuple[int, ...]:
         """Process ids of the workers."""
@@ -201,7 +207,13 @@ class LocalEngine:
 
     def _start(self, cores: int, *, heavy: bool) -> WorkerProcess:
         preload = self.settings.preload if heavy else ()
-        kind = WorkerKind(cores=cores, preload=preload, kinds=self.settings.kinds, grace=self.settings.grace)
+        kind = WorkerKind(
+            cores=cores,
+            preload=preload,
+            kinds=self.settings.kinds,
+            grace=self.settings.grace,
+            surroundings=self.surroundings,
+        )
         return WorkerProcess(kind)
 
     def _make_room(self) -> None:
@@ -247,9 +259,23 @@ class LocalEngine:
             return JobStatus(state=State.PENDING)
         if code < 0:
             return JobStatus(state=State.EVICTED, reason=reason, exit_code=code)
+        problem = self._not_started(worker, code)
+        if problem is not None:
+            return JobStatus(state=State.FAILED, reason=problem.what, exit_code=problem.exit_code, errors=(problem,))
         words = (last_line(log) or worker.last_words()).splitlines()[-1:]
         error = TaskFailed(": ".join([reason, *words]), where=str(log), fix="The log holds the whole story.")
         return JobStatus(state=State.FAILED, reason=reason, exit_code=code, errors=(error,))
+
+    def _not_started(self, worker: WorkerProcess, code: int) -> GridloomError | None:
+        """The reason why a worker's container has not begun, if that is what happened."""
+        if self.surroundings is None or not worker.silent:
+            return None
+        found, words = self.surroundings.found, worker.last_words()
+        return explain(found.runtime.name, found.image, words) or ImageProblem(
+            f"{found.runtime.name} ended with exit code {code}: {own_words(words) or 'it gives no reason'}",
+            where=found.image,
+            fix="Run it by hand to see more; `gridloom image check` tries an image.",
+        )
 
     def _remove(self, worker: WorkerProcess) -> None:
         self._workers.remove(worker)

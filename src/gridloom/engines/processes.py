@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from gridloom.environment import thread_variables, worker_variables
+from gridloom.engines.surroundings import Surroundings, launch
 from gridloom.errors import TaskFailed
 from gridloom.messages import Reply, Request
 
@@ -20,15 +20,16 @@ _TAIL = 2000  # characters of a dead worker's last words
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerKind:
-    """How to start workers: threads of their libraries, what to import first, which kinds of tasks."""
+    """How to start workers: threads of their libraries, what to import first, kinds of tasks, the container."""
 
     cores: int = 1
     preload: tuple[str, ...] = ()
     kinds: str = ""
     grace: float = 60.0
+    surroundings: Surroundings | None = None
 
-    def command(self) -> list[str]:
-        command = [sys.executable, "-m", "gridloom.worker", "--serve", "--grace", str(self.grace)]
+    def arguments(self) -> list[str]:
+        command = ["-m", "gridloom.worker", "--serve", "--grace", str(self.grace)]
         for module in self.preload:
             command += ["--preload", module]
         return [*command, "--kinds", self.kinds] if self.kinds else command
@@ -42,17 +43,21 @@ class WorkerProcess:
         self.loading = bool(kind.preload)  # until it has imported what it should
         self.working = False
         self.token = ""  # of the task it is on
+        self.silent = True  # it has not said anything yet
         self._buffer = b""
         # Kept open as long as the worker: what it says outside any task, such as a crash in a compiled library.
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        environment = {**worker_variables(kind.cores), **os.environ, **thread_variables(kind.cores)}
+        self._temporary = tempfile.mkdtemp(prefix="gridloom-") if kind.surroundings is not None else ""
+        self._launch = launch(
+            kind.arguments(), cores=kind.cores, surroundings=kind.surroundings, temporary=self._temporary
+        )
         self._process = subprocess.Popen(
-            kind.command(),
+            self._launch.argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
             bufsize=0,
-            env=environment,
+            env=self._launch.environment,
             start_new_session=True,
         )
         if self._process.stdin is None or self._process.stdout is None:
@@ -94,7 +99,7 @@ class WorkerProcess:
         *lines, self._buffer = self._buffer.split(b"\n")
         replies = tuple(Reply.model_validate_json(line) for line in lines)
         for reply in replies:
-            self.loading = False
+            self.loading = self.silent = False
             if reply.kind in ("done", "failed", "answer"):
                 self.working = False
                 self.token = ""
@@ -124,6 +129,7 @@ class WorkerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             self._process.kill()
+        self._launch.end()
 
     def finish(self, seconds: float) -> None:
         """Wait for its end; kill it when that takes too long."""
@@ -135,6 +141,8 @@ class WorkerProcess:
         self._requests.close()
         self._replies.close()
         self._words.close()
+        if self._temporary:
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def ended_how(code: int) -> str:

@@ -6,7 +6,7 @@ import re
 import sys
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
 
 from gridloom.analysis.models import IDENTIFIER_PATTERN, NAME_PATTERN, Flag, Text, whole
 from gridloom.task import Kind, Resources
@@ -97,6 +97,39 @@ class Needs(_Part):
         return resources.model_copy(update=known)
 
 
+class Container(_Part):
+    """In which image tasks run, and what they may see of the node."""
+
+    image: Commands = Field(
+        min_length=1,
+        description="A SIF file, an unpacked directory (as on CVMFS), an address such as `oras://...`, or a name that "
+        "docker or podman knows. Of several the first that a node can use.",
+    )
+    runtime: Literal["auto", "apptainer", "podman", "docker", "none"] = Field(
+        default="auto", description="`auto`: the first of these that the node has; `none`: no container after all."
+    )
+    python: AbsolutePath = Field(
+        default="/opt/gridloom/bin/python", description="Python of Gridloom's environment inside the image."
+    )
+    reads: tuple[AbsolutePath, ...] = Field(
+        default=(), description="Further folders that tasks may read, such as `/cvmfs`; input files are seen anyway."
+    )
+    network: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="`auto`: only for inputs behind URLs, and where the batch system's messages need it.",
+    )
+    options: tuple[Text, ...] = Field(
+        default=(), description="Further options of the runtime's `exec` or `run`, such as `--userns`."
+    )
+
+    @model_validator(mode="after")
+    def _absolute(self) -> Container:
+        for image in self.image:
+            if image.startswith((".", "~")) or ("/" in image and image.endswith(".sif") and not image.startswith("/")):
+                raise ValueError(f"`{image}` is a relative path; the nodes need an absolute one")
+        return self
+
+
 class Limits(_Part):
     """How much of a site a run may take."""
 
@@ -124,6 +157,9 @@ class Site(_Part):
     python: AbsolutePath = Field(
         default_factory=lambda: sys.executable,
         description="Python of Gridloom's environment as the nodes see it; default: this one.",
+    )
+    container: Container | None = Field(
+        default=None, description="The image that tasks run in; without one they run in the environment of `python`."
     )
     setup: Commands = Field(
         default=(), description="Shell commands before Python starts, such as sourcing a CVMFS view."

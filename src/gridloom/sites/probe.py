@@ -63,6 +63,30 @@ class Network(_Found):
     problem: str = ""
 
 
+class Inside(_Found):
+    """The container that the job ran in. `start_seconds` is from the job's script to its Python."""
+
+    runtime: str
+    image: str
+    digest: str = ""
+    start_seconds: float | None = None
+
+
+class Outside(_Found):
+    """What the node has for containers, seen from outside of any.
+
+    `runtimes` are their names and versions; `helpers` are programs that they need for SIF files and user namespaces.
+    """
+
+    runtimes: dict[str, str] = {}
+    helpers: tuple[str, ...] = ()
+    user_namespaces: bool = False
+    fuse: bool = False
+    docker_daemon: bool = False
+    gpu_devices: int = 0
+    user: str = ""
+
+
 class Probe(_Found):
     """All that was found. `time` is the node's clock; `odd` holds whatever else may be worth a look."""
 
@@ -78,3 +102,5 @@ class Probe(_Found):
     gpus: tuple[Gpu, ...]
     network: Network
     odd: tuple[str, ...] = ()
+    inside: Inside | None = None
+    outside: Outside | None = None

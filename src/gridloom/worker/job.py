@@ -25,7 +25,7 @@ from gridloom.errors import DiskFull, EnvironmentProblem, GridloomError, Interru
 from gridloom.files import full_disk_named
 from gridloom.messages import Note, Step, step_of
 from gridloom.task import SAVES, Progress
-from gridloom.worker import node
+from gridloom.worker import inside, node
 from gridloom.worker.channel import Channel, Chirp, NotesFile, pace, quietly
 from gridloom.worker.parent import Ending, Family, Limits
 from gridloom.worker.sandbox import Sandbox, newest_change
@@ -46,6 +46,7 @@ class Options:
     notes: Path | None
     delivery: str
     transferred: bool
+    attached: bool
 
     @property
     def folder(self) -> Path:
@@ -70,7 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         node.check(assignment)
     except (OSError, GridloomError) as error:
         return _refuse(options, channel, error)
-    return Job(options, channel, assignment, sandbox).run()
+    try:
+        return Job(options, channel, assignment, sandbox).run()
+    finally:
+        inside.empty_temporary()
 
 
 def _refuse(options: Options, channel: Channel, error: OSError | GridloomError) -> int:
@@ -120,7 +124,7 @@ class Job:
                 saved=saved,
             )
         )
-        ending = Family(self._child, self._limits(), self._hear).live()
+        ending = Family(self._child, self._limits(), self._hear, attached=self._options.attached).live()
         code = self._code(ending)
         after = self._saved_after(ending, saved)
         if self._sandbox is not None:
@@ -268,6 +272,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--notes", type=Path, default=None, help="file for notes; without it they go through chirp")
     parser.add_argument("--delivery", default="", help="where chirp puts the saved state of a removed job")
     parser.add_argument("--transferred", action="store_true", help="inputs lie here, outputs go into state/")
+    parser.add_argument("--attached", action="store_true", help="save and leave when standard input ends")
     given = parser.parse_args(arguments)
     return Options(
         task=given.task,
@@ -278,6 +283,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
         notes=given.notes,
         delivery=given.delivery,
         transferred=given.transferred,
+        attached=given.attached,
     )
 
 

@@ -24,6 +24,7 @@ REASONS = {
 }
 _RESERVE = 0.25  # share of the grace that is kept for bringing the state to safety
 _AGAIN = 1.0  # seconds until the child is asked to save once more
+_INPUT = 0  # standard input
 _WALL_SHARE = 0.1  # of the wall time, at most, is given up for saving in time
 
 
@@ -55,10 +56,13 @@ class Ending:
 class Family:
     """The parent's side; `child` runs in the forked process and writes steps, as JSON lines, into a pipe."""
 
-    def __init__(self, child: Callable[[int], NoReturn], limits: Limits, hear: Callable[[Step], None]) -> None:
+    def __init__(
+        self, child: Callable[[int], NoReturn], limits: Limits, hear: Callable[[Step], None], *, attached: bool = False
+    ) -> None:
         self._child = child
         self._limits = limits
         self._hear = hear
+        self._attached = attached  # to standard input: its end means that whoever started this process is gone
         self._reason = ""
         self._kill_at = float("inf")
         self._asked = 0.0
@@ -89,7 +93,7 @@ class Family:
         )
 
     def _watch(self, pid: int, wake: int, pipe: int) -> int:
-        listening = [wake, pipe]
+        listening = [wake, pipe, *([_INPUT] if self._attached else [])]
         while True:
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:
@@ -97,10 +101,13 @@ class Family:
                 return status
             until_kill = max(0.02, self._kill_at - time.monotonic())
             ready, _, _ = select.select(listening, [], [], min(0.5, until_kill))
+            if _INPUT in ready and not os.read(_INPUT, 512):
+                listening.remove(_INPUT)
+                self._ask(pid, "preempted")
             if wake in ready:
                 self._heed(pid, os.read(wake, 512))
             if pipe in ready and not self._read(pipe):
-                listening = [wake]
+                listening.remove(pipe)
             self._look_at_the_clock(pid)
 
     def _heed(self, pid: int, numbers: bytes) -> None:

@@ -16,12 +16,14 @@ from typing import TypeVar
 
 from pydantic import JsonValue, ValidationError
 
+from gridloom.containers.variables import NODE, STARTED
 from gridloom.environment import versions
 from gridloom.errors import GridloomError, Interrupted
 from gridloom.files import write_text
 from gridloom.sites.machine import memory, processor
-from gridloom.sites.probe import FILE, Gpu, Network, Probe, Scratch, TensorFlow
+from gridloom.sites.probe import FILE, Gpu, Inside, Network, Outside, Probe, Scratch, TensorFlow
 from gridloom.task import Context, Progress
+from gridloom.worker.inside import image
 from gridloom.worker.node import host
 from gridloom.worker.tasks import user_name
 
@@ -32,6 +34,9 @@ _MB = 1_000_000
 _PATIENCE = 300.0  # seconds for TensorFlow, from a slow shared file system
 _CONNECT = 5.0  # seconds
 _CODE = ("-m", "gridloom.worker.try_tensorflow")
+_APPTAINER = "/.singularity.d/"  # set by apptainer itself, for the driver's libraries
+_VERSION = " version"
+_HELPERS = ("squashfuse", "squashfuse_ll", "fusermount3", "newuidmap")
 # Set by batch systems to say which GPUs a job has.
 _DEVICES = "CUDA_VISIBLE_DEVICES"
 
@@ -53,8 +58,48 @@ def run(context: Context) -> None:
         gpus=told("looking for GPUs", gpus),
         tensorflow=told("importing TensorFlow", lambda: tensorflow(context.stop)),
         odd=odd(os.environ),
+        inside=inside(os.environ),
+        outside=outside(os.environ.get(NODE, "")),
     )
     write_text(context.output / FILE, found.model_dump_json(indent=1) + "\n")
+
+
+def inside(environ: Mapping[str, str]) -> Inside | None:
+    """The container around this job."""
+    found = image(environ)
+    if found is None:
+        return None
+    try:
+        # This process was forked from the one that the runtime started.
+        seconds = started(os.getppid()) - float(environ[STARTED])
+    except (KeyError, ValueError, OSError):
+        return Inside(runtime=found.runtime, image=found.name, digest=found.digest)
+    return Inside(runtime=found.runtime, image=found.name, digest=found.digest, start_seconds=max(0.0, seconds))
+
+
+def started(pid: int) -> float:
+    """When a process began, in seconds since the epoch. Raises OSError, ValueError."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    since_boot = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # the 22nd of all fields
+    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot)
+
+
+def outside(lines: str) -> Outside | None:
+    """What the job's script has seen of the node, as lines of `name=value`; None where it did not look."""
+    pairs = [(name, value) for name, _, value in (line.partition("=") for line in lines.splitlines())]
+    if not pairs:
+        return None
+    known = dict(pairs)
+    versions = {name.removesuffix(_VERSION): value for name, value in pairs if name.endswith(_VERSION)}
+    return Outside(
+        runtimes=versions,
+        helpers=tuple(name for name, _ in pairs if name in _HELPERS),
+        user_namespaces=known.get("user namespaces") == "yes",
+        fuse=known.get("fuse") == "yes",
+        docker_daemon=known.get("docker daemon") == "yes",
+        gpu_devices=sum(name == "gpu device" for name, _ in pairs),
+        user=known.get("user", ""),
+    )
 
 
 class Steps:
@@ -198,7 +243,7 @@ def odd(environ: Mapping[str, str]) -> tuple[str, ...]:
     found = [
         f"{name} is set on the node ({environ[name]}): other libraries may come first"
         for name in ("PYTHONPATH", "LD_LIBRARY_PATH")
-        if environ.get(name)
+        if environ.get(name) and not environ[name].startswith(_APPTAINER)
     ]
     if os.geteuid() == 0:
         found.append("jobs run as root on the node")

@@ -19,6 +19,7 @@ from gridloom.files import full_disk_named, write_json
 from gridloom.messages import errors_as_json
 from gridloom.results import Result, Store, list_outputs
 from gridloom.task import Context, Progress, Task
+from gridloom.worker import inside
 
 # What does each kind of task; imported by the worker that does one, never by the side that submits.
 KINDS: dict[str, str] = {
@@ -73,6 +74,7 @@ def perform(assignment: Assignment, hooks: Hooks, *, kinds: Mapping[str, str] = 
             started=started,
             seconds=time.monotonic() - clock,
             versions=versions(),
+            image=inside.image(),
         )
         return store.finish(attempt, result)
 

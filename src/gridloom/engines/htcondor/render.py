@@ -59,11 +59,25 @@ def _script(bundle: Bundle, site: Site, places: Places) -> str:
     if is_shared(site):
         head = [f'cd {shlex.quote(str(places.root))}/"$1" || exit 60']
         return wrapper.script(
-            site, bundle.resources, kinds=places.kinds, head=head, folder="", options=[f"--notes {NOTES_FILE}"]
+            site,
+            bundle.resources,
+            kinds=places.kinds,
+            head=head,
+            folder="",
+            options=[f"--notes {NOTES_FILE}"],
+            sees=wrapper.sees(bundle, shared=True),
         )
     head = [f"mkdir -p {STATE} || exit 60"]
     options = ["--transferred", f"--delivery {SAVED_STATE}", f"--planned {site.checkpoint}"]
-    return wrapper.script(site, bundle.resources, kinds=places.kinds, head=head, folder=f"{STATE}/", options=options)
+    return wrapper.script(
+        site,
+        bundle.resources,
+        kinds=places.kinds,
+        head=head,
+        folder=f"{STATE}/",
+        options=options,
+        sees=wrapper.sees(bundle, shared=False, reads=site.inputs == "read", messages=True),
+    )
 
 
 def submit_text(bundle: Bundle, site: Site, options: HTCondorOptions, places: Places) -> str:

@@ -48,7 +48,15 @@ def array_script(bundle: Bundle, site: Site, options: SlurmOptions, root: Path, 
         # Before the task has a log of its own; what Slurm itself has to say is in the job's state.
         "exec >>job.out 2>&1 </dev/null",
     ]
-    return wrapper.script(site, bundle.resources, kinds=kinds, head=head, folder="", options=[f"--notes {NOTES_FILE}"])
+    return wrapper.script(
+        site,
+        bundle.resources,
+        kinds=kinds,
+        head=head,
+        folder="",
+        options=[f"--notes {NOTES_FILE}"],
+        sees=wrapper.sees(bundle, shared=True),
+    )
 
 
 def sbatch_options(bundle: Bundle, site: Site, options: SlurmOptions) -> list[str]:
