@@ -72,7 +72,7 @@ paths = st.lists(names, min_size=1, max_size=3).map(lambda parts: "/" + "/".join
 
 
 @given(paths, st.booleans())
-def test_any_path_is_mounted_as_it_is_written(path: str, writable: bool) -> None:  # noqa: FBT001
+def test_any_path_is_mounted_as_it_is_written(path: str, writable: bool) -> None:
     place: dict[str, Any] = {"writes": (path,)} if writable else {"writes": (), "reads": (path,)}
     option, value = mounts(enclosure(**place), "ro")
     (fields,) = csv.reader(io.StringIO(value, newline=""))
