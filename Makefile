@@ -70,8 +70,14 @@ docs: $(LOCKED) ## Regenerate schemas and references of the analysis file and of
 lock: $(LOCKED) ## Renew the locked versions
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
 	  --extra cpu --extra htcondor --extra examples --group dev pyproject.toml -o requirements/lock.txt
+	for variant in cpu cuda; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --upgrade --extra $$variant --extra worker -c requirements/lock.txt pyproject.toml \
+	    -o requirements/image-$$variant.txt || exit 1; done
 	echo "uv>=0.9" | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --upgrade - -o requirements/uv.txt
+	printf '%s\n' uv hatchling | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-header -c requirements/uv.txt -c requirements/lock.txt - -o requirements/image-build.txt
 
 clean: ## Remove the environment, the demo's files and caches
 	rm -rf $(VENV) $(DEMO)/data runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

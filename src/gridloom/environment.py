@@ -11,7 +11,7 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from gridloom.errors import EnvironmentProblem, UserModelError
+from gridloom.errors import EnvironmentProblem, Problems, UserModelError
 from gridloom.files import digest_bytes, digest_json
-from gridloom.task import Kind
+from gridloom.task import OWN_CODE, Kind
 
 if TYPE_CHECKING:  # a job's small parent process should not wait for it
     from gridloom.analysis.models import Analysis
@@ -51,37 +51,69 @@ class Environment(BaseModel):
 
 
 def describe_environment(analysis: Analysis, folder: Path) -> Environment:
-    """What this process runs in. Raises EnvironmentProblem for a missing library.
+    """What this process runs in. Raises EnvironmentProblem for a missing library, Problems for the user's own packages.
 
     UserModelError for the user's code: missing, no Python, or without the function. It is read, never run: importing
     it is for the workers that train.
     """
+    from gridloom.analysis.packages import package_name
+
+    missing = tuple(package_problems(analysis))
+    if missing:
+        raise Problems(missing)
+    packages = tuple(package_name(text) for text in analysis.packages)
     files = code_files(analysis.model.function, folder) if analysis.model.function else {}
     if analysis.model.function:
         check_source(analysis.model.function, files)
     return Environment(
-        kinds={kind: environment_digest(kind) for kind in DISTRIBUTIONS},
+        kinds={kind: environment_digest(kind, packages) for kind in DISTRIBUTIONS},
         code=_digest_code(files),
         code_files={name: digest_bytes(path.read_bytes()) for name, path in files.items()},
-        versions=versions(),
+        versions=versions(packages),
         machine=machine(),
     )
 
 
-def environment_digest(kind: Kind) -> str:
-    """Digest of the versions a kind of task depends on, Python's minor version and the architecture."""
+def package_problems(analysis: Analysis) -> Iterator[EnvironmentProblem]:
+    """Packages of the user's own model that are not here, or in another version; each with its place in the file."""
+    from gridloom.analysis.packages import package_name, satisfies
+
+    for index, requirement in enumerate(analysis.packages):
+        found = _installed(package_name(requirement))
+        if found and satisfies(requirement, found):
+            continue
+        name = package_name(requirement)
+        yield EnvironmentProblem(
+            f"{name} is here in version {found}" if found else f"{name} is not installed",
+            where=sys.prefix,
+            fix=f"Install `{requirement}` into this environment, or put it into an image by `gridloom image build` of "
+            "the analysis file, and run in that.",
+            key=("packages", index),
+        )
+
+
+def environment_digest(kind: Kind, packages: Iterable[str] = ()) -> str:
+    """Digest of the versions a kind of task depends on, Python's minor version and the architecture.
+
+    `packages` are the names of those that the user's own model needs.
+    """
+    own = {name: _installed(name) for name in packages} if kind in OWN_CODE else {}
     return digest_json(
         {
             "versions": dict(_version(name) for name in DISTRIBUTIONS[kind]),
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             "architecture": platform.machine(),
+            **({"packages": own} if own else {}),
         }
     )
 
 
-def versions() -> dict[str, str]:
-    """Versions of everything a result can depend on, of Gridloom and of Python; what is not installed is left out."""
-    names = sorted({name for group in DISTRIBUTIONS.values() for name in group})
+def versions(packages: Iterable[str] = ()) -> dict[str, str]:
+    """Versions of everything a result can depend on, of Gridloom and of Python; what is not installed is left out.
+
+    `packages` are further names: those of packages that the user's own model needs.
+    """
+    names = sorted({name for group in DISTRIBUTIONS.values() for name in group} | set(packages))
     found = {
         "python": platform.python_version(),
         "gridloom": importlib.metadata.version("gridloom"),
@@ -229,12 +261,17 @@ def _imported_beside(path: Path, folder: Path) -> Iterator[tuple[str, ModuleSpec
                 yield top, spec
 
 
+def _installed(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 def _version(names: str) -> tuple[str, str]:
     for name in names.split("|"):
-        try:
-            return name, importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        if found := _installed(name):
+            return name, found
     raise EnvironmentProblem(
         f"{names.replace('|', ' or ')} is not installed",
         where=sys.prefix,

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from gridloom.analysis.models import Analysis, Sample
+from gridloom.analysis.packages import package_name
 from gridloom.analysis.queries import class_names
 from gridloom.catalogue import Catalogue, SampleFiles
 from gridloom.files import digest_json
@@ -57,9 +58,9 @@ DEPENDS: dict[Kind, tuple[str, ...]] = {
         "features.*.missing",
         "training_weights.factor",
     ),
-    "train": (*_LEARN, "model", "training"),
+    "train": (*_LEARN, "model", "packages", "training"),
     "reference": (*_LEARN, "training.seed"),
-    "evaluate": ("name", *_LEARN, "model", "training", "evaluation"),
+    "evaluate": ("name", *_LEARN, "model", "packages", "training", "evaluation"),
 }
 
 _MEMORY_MB: dict[Kind, int] = {"prepare": 2000, "train": 4000, "reference": 4000, "evaluate": 6000, "report": 3000}
@@ -198,6 +199,9 @@ def _common(analysis: Analysis, kind: Kind) -> dict[str, Any]:
     kept: dict[str, Any] = {"gridloom": analysis.gridloom, "name": _MASKED_NAME}
     kept |= _prune(_dumped(analysis), own)
     kept["collections"] = dict(sorted(kept["collections"].items()))
+    if "packages" in kept:
+        # Which versions are asked for is not what counts: those that are there are in the environment's digest.
+        kept["packages"] = sorted(package_name(text) for text in kept["packages"])
     if analysis.target.regression is None:
         names = list(class_names(analysis))
         kept["target"] = {"signal": names[:1], **kept["target"], "classes": names}

@@ -24,6 +24,9 @@ CONTRACT_VERSIONS: dict[Kind, int] = {
 }
 
 
+# Kinds that run the user's own model, and so depend on the packages that it needs.
+OWN_CODE: frozenset[Kind] = frozenset({"train", "evaluate"})
+
 # Kinds that save their state when asked to stop and go on from there; the others begin again.
 SAVES: frozenset[Kind] = frozenset({"train"})
 
@@ -75,6 +78,13 @@ class Task(_Data):
     environment: str = ""
     folder: str = ""
     resources: Resources = Resources()
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Names of the packages that the user's own model needs, of a task that runs it."""
+        analysis = self.parameters.get("analysis")
+        names = analysis.get("packages") if isinstance(analysis, dict) and self.kind in OWN_CODE else None
+        return tuple(str(name) for name in names) if isinstance(names, list) else ()
 
     @property
     def id(self) -> str:

@@ -1,7 +1,6 @@
 # Sourced by up, down and service: where the testbed lives, and small helpers.
 # shellcheck shell=bash
 
-SUITE=trixie              # the Debian release whose packages are run
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 FOLDER=${GRIDLOOM_TESTBED:-/var/tmp/gridloom-testbed}
 

@@ -1,4 +1,4 @@
-# Sourced by up: Debian's packages, unpacked under $ROOT instead of installed.
+# Sourced by up: Debian's packages, unpacked under $ROOT (a later release's under a root of its own) instead of installed.
 # The debs come from the machine's own mirror with an apt state of their own, apt checks the archive's signature and the
 # hashes, and every program is given the loader and the libraries of its own release, so the system's glibc does not matter.
 # shellcheck shell=bash
@@ -7,10 +7,24 @@ declare -A PACKAGE_SETS=(
   [htcondor]="condor"
   [slurm]="slurmctld slurmd slurm-client munge"
   [accounting]="slurmdbd mariadb-server-core mariadb-client-core"
+  [apptainer]="apptainer squashfs-tools squashfuse fuse-overlayfs uidmap"
+  [docker]="docker.io docker-cli docker-buildx containerd runc tini iptables"
+  [podman]="podman conmon runc netavark aardvark-dns passt catatonit iptables uidmap golang-github-containers-common"
+  [arm64]="qemu-user"
+  [base]="mmdebstrap"
 )
-RPATH=$ROOT/usr/lib/x86_64-linux-gnu:$ROOT/usr/lib:$ROOT/usr/lib/condor:$ROOT/usr/lib/x86_64-linux-gnu/condor:$ROOT/usr/lib/x86_64-linux-gnu/slurm-wlm
-LOADER=$ROOT/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2
+declare -A SET_SUITE=([apptainer]=sid)    # no stable release has it
 
+use_suite() { # use_suite RELEASE: where the functions below unpack to, and the loader and libraries they give the programs
+  SUITE=$1 INTO=$PACKAGES/root
+  [[ $SUITE == trixie ]] || INTO=$PACKAGES/$SUITE
+  local lib=$INTO/usr/lib/x86_64-linux-gnu
+  RPATH=$lib:$INTO/usr/lib:$INTO/usr/lib/condor:$lib/condor:$lib/slurm-wlm
+  LOADER=$lib/ld-linux-x86-64.so.2
+  UNPACKED=$PACKAGES/unpacked-$SUITE
+}
+
+APT=$PACKAGES/apt
 private_apt() {
   apt-get -q -c "$APT/apt.conf" -o Debug::NoLocking=1 -o APT::Sandbox::User=root -o Acquire::Languages=none \
     -o APT::Install-Recommends=false -o Dir::State::Lists="$APT/lists" -o Dir::Cache="$APT/cache" "$@"
@@ -33,7 +47,6 @@ apt_start() {
   [[ $(dpkg --print-architecture) == amd64 ]] || die "this needs an amd64 machine."
   mirror=$(debian_mirror)
   [[ -n $mirror ]] || die "apt's sources name no Debian mirror; set GRIDLOOM_TESTBED_MIRROR to the address of one."
-  APT=$PACKAGES/apt
   mkdir -p "$APT"/lists/partial "$APT"/cache/archives/partial
   # hooks of the system's apt (caches of desktop programs and the like) have no business here
   printf '#clear %s;\n' APT::Update::Pre-Invoke APT::Update::Post-Invoke APT::Update::Post-Invoke-Success \
@@ -62,57 +75,72 @@ unpack() {
   local wanted="$*" pkgs=() p
   while read -r p; do
     # what an earlier set brought stays untouched: its daemons may be running
-    grep -qx "$p" "$PACKAGES/unpacked" 2>/dev/null || pkgs+=("$p")
+    grep -qx "$p" "$UNPACKED" 2>/dev/null || pkgs+=("$p")
   done < <(suite_apt install --print-uris "$@" | sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p" |
     grep -E "^(${wanted// /|}|lib.*|zlib1g|slurm-wlm-.*)$" |
     grep -vE '^lib(python|perl|js-|apt|pam-|devmapper|cryptsetup|date-manip|debconf|locale|semanage|sepol|c-gconv|x11-data|text-|dbi-|config-|systemd-shared).*')
-  [[ ${#pkgs[@]} != 0 ]] || die "apt-get finds no packages $wanted in Debian $SUITE."
-  mkdir -p "$APT/debs" "$ROOT"
+  if [[ ${#pkgs[@]} == 0 ]]; then
+    grep -qxF "${wanted##* }" "$UNPACKED" 2>/dev/null || die "apt-get finds no packages $wanted in Debian $SUITE."
+    return 0
+  fi
+  mkdir -p "$APT/debs" "$INTO"
   touch "$PACKAGES/unpacking"
   (cd "$APT/debs" && suite_apt download "${pkgs[@]}" >"$APT/log" 2>&1) || fail_with_log "downloading packages failed." "$APT/log"
-  for p in "$APT"/debs/*.deb; do dpkg-deb -x "$p" "$ROOT"; done
-  rm -rf "$ROOT"/usr/share/{doc,man,locale,lintian,bug,perl5} "$ROOT"/usr/lib/{python3,systemd} "$ROOT"/usr/include \
-    "$ROOT"/etc "$ROOT"/var "$ROOT"/lib/systemd "$ROOT"/usr/lib/x86_64-linux-gnu/slurm-wlm/mpi_pmix*   # it finds no PMIx here
+  for p in "$APT"/debs/*.deb; do dpkg-deb -x "$p" "$INTO"; done
+  # apptainer looks for its settings beside its program
+  if [[ -d $INTO/etc/apptainer ]]; then mkdir -p "$INTO/usr/etc"; cp -a "$INTO/etc/apptainer" "$INTO/usr/etc/"; fi
+  rm -rf "$INTO"/usr/share/{doc,man,locale,lintian,bug,perl5} "$INTO"/usr/lib/{python3,systemd} "$INTO"/usr/include \
+    "$INTO"/etc "$INTO"/var "$INTO"/lib/systemd "$INTO"/usr/lib/x86_64-linux-gnu/slurm-wlm/mpi_pmix*   # it finds no PMIx here
   # Debian chooses between two kinds of Slurm's daemons by links that only an installation makes
-  for p in "$ROOT"/usr/{bin,sbin}/*-wlm; do [[ ! -f $p ]] || mv -f "$p" "${p%-wlm}"; done
+  for p in "$INTO"/usr/{bin,sbin}/*-wlm; do [[ ! -f $p ]] || mv -f "$p" "${p%-wlm}"; done
+  find "$INTO/usr/bin" -name 'qemu-*' ! -name qemu-aarch64 -delete     # of forty kinds of processors, one
   patch_programs
   for p in "$APT"/debs/*.deb; do dpkg-deb -W --showformat='${Package} ${Version}\n' "$p"; done >> "$PACKAGES/versions"
-  printf '%s\n' "${pkgs[@]}" >> "$PACKAGES/unpacked"
+  printf '%s\n' "${pkgs[@]}" >> "$UNPACKED"
   rm -rf "$APT/debs"
 }
 
-run_patchelf() { "$LOADER" --library-path "$RPATH" "$ROOT/usr/bin/patchelf" "$@"; }
+run_patchelf() { "$LOADER" --library-path "$RPATH" "$INTO/usr/bin/patchelf" "$@"; }
 
 # Programs get our loader; whatever carries a search path gets ours, so that nothing mixes with the system's libraries.
 patch_programs() {
-  local f programs=() libraries=()
+  local f programs=() fixed=() libraries=()
   while IFS= read -r -d '' f; do
     [[ $(head -c 4 "$f" | tr -d '\0') == $'\x7fELF' ]] || continue
     case $f in
-      */patchelf) ;;
-      *) if run_patchelf --print-interpreter "$f" >/dev/null 2>&1; then programs+=("$f")
+      */patchelf|*/qemu-*) ;;     # it runs now; it is static
+      *) if run_patchelf --print-interpreter "$f" >/dev/null 2>&1; then
+           # a program with a fixed address, which Go's often are, crashes when its sections are sorted
+           if [[ $(od -An -tu1 -j16 -N1 "$f") == *2 ]]; then fixed+=("$f"); else programs+=("$f"); fi
          elif run_patchelf --print-rpath "$f" >/dev/null 2>&1; then libraries+=("$f"); fi ;;   # neither: a static program
     esac
-  done < <(find "$ROOT"/usr/{bin,sbin,libexec,lib/condor,lib/x86_64-linux-gnu/slurm-wlm,lib/x86_64-linux-gnu/condor} \
+  done < <(find "$INTO"/usr/{bin,sbin,libexec,lib/condor,lib/podman,lib/x86_64-linux-gnu/{slurm-wlm,condor,apptainer}} \
              -type f -cnewer "$PACKAGES/unpacking" \( -perm /111 -o -name '*.so*' \) -print0 2>/dev/null)
   [[ ${#programs[@]} == 0 ]] || run_patchelf --set-interpreter "$LOADER" --force-rpath --set-rpath "$RPATH" "${programs[@]}"
+  [[ ${#fixed[@]} == 0 ]] || run_patchelf --no-sort --set-interpreter "$LOADER" --force-rpath --set-rpath "$RPATH" "${fixed[@]}"
   [[ ${#libraries[@]} == 0 ]] || run_patchelf --force-rpath --set-rpath "$RPATH" "${libraries[@]}"
 }
 
 # install_sets SET...: what is not there yet
 install_sets() {
-  local set missing=() start=$EPOCHREALTIME
+  local set suite missing=() patchelf start=$EPOCHREALTIME
   # the programs carry the folder's path; in a moved or half-made folder start anew
   [[ $(cat "$PACKAGES/path" 2>/dev/null) == "$ROOT" ]] || rm -rf "$PACKAGES"
   for set in "$@"; do [[ -e $PACKAGES/have-$set ]] || missing+=("$set"); done
   [[ ${#missing[@]} != 0 ]] || return 0
   mkdir -p "$PACKAGES"; echo "$ROOT" > "$PACKAGES/path"
-  apt_start
-  for set in "${missing[@]}"; do
-    # shellcheck disable=SC2086
-    if [[ $set == "${missing[0]}" ]]; then unpack patchelf ${PACKAGE_SETS[$set]}; else unpack ${PACKAGE_SETS[$set]}; fi
-    touch "$PACKAGES/have-$set"
+  for suite in trixie sid; do
+    use_suite "$suite"
+    patchelf=patchelf
+    for set in "${missing[@]}"; do
+      [[ ${SET_SUITE[$set]:-trixie} == "$suite" ]] || continue
+      [[ -z $patchelf ]] || apt_start
+      # shellcheck disable=SC2086
+      unpack $patchelf ${PACKAGE_SETS[$set]}
+      patchelf=''
+      touch "$PACKAGES/have-$set"
+    done
+    rm -rf "$APT" "$PACKAGES/unpacking"
   done
-  rm -rf "$APT" "$PACKAGES/unpacking"
-  printf '%-14s %6ss  Debian %s: %s\n' packages "$(seconds_since "$start")" "$SUITE" "${missing[*]}"
+  printf '%-14s %6ss  Debian: %s\n' packages "$(seconds_since "$start")" "${missing[*]}"
 }

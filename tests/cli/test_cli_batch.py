@@ -545,7 +545,7 @@ def test_a_run_in_the_background_is_watched_cancelled_and_resumed(home: Path) ->
 
     # The slow kinds would take their time: what was written down is changed, and found.
     how = json.loads((run / "how.json").read_text())
-    assert how == {"site": "", "site_file": "", "jobs": 1, "kinds": "gridloom.testing.kinds:SLOW"}
+    assert {name: value for name, value in how.items() if value} == {"jobs": 1, "kinds": "gridloom.testing.kinds:SLOW"}
     (run / "how.json").write_text(json.dumps({**how, "jobs": 2, "kinds": "gridloom.testing.kinds:TINY"}))
     resumed = gridloom(Path("/"), "resume", str(run), "--runs", str(home / "runs"))
     assert resumed.returncode == 0, resumed.stderr

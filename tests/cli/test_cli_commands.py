@@ -285,3 +285,16 @@ def test_help_comes_at_once(tmp_path: Path) -> None:
         assert f"  {command} " in done.stdout
     assert gridloom(tmp_path, "--version").stdout.startswith("gridloom 0.")
     assert gridloom(tmp_path, "run").returncode == 2
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "run"])
+def test_packages_that_are_not_here(command: str, home: Path) -> None:
+    """The user's model is not even imported: what it lacks is said, with its place in the file."""
+    (home / "mine.py").write_text("import no_such_package\n\n\ndef build(inputs, outputs):\n    return inputs\n")
+    own = "model: {function: mine:build}\npackages:\n  - pytest\n  - no-such-package>=1.2\n"
+    (home / "toy.yaml").write_text(ANALYSIS + own)
+    done = gridloom(home, command, "toy.yaml", *(KINDS if command == "run" else ()))
+    assert done.returncode == 55, done.stderr
+    assert "error[EnvironmentProblem] toy.yaml:12:5: no-such-package is not installed (" in done.stderr
+    assert "gridloom image build" in done.stderr
+    assert "cannot import" not in done.stderr

@@ -32,7 +32,7 @@ def test_no_runtime(tmp_path: Path) -> None:
 
 
 def test_a_runtime_that_cannot_take_the_image(tmp_path: Path) -> None:
-    with pytest.raises(ImageProblem, match="docker cannot use /x.sif"):
+    with pytest.raises(ImageProblem, match=r"docker cannot use /x\.sif"):
         find(("/x.sif",), "docker")
     with pytest.raises(ImageProblem, match="apptainer cannot use gridloom:1"):
         find(("gridloom:1",), "apptainer")

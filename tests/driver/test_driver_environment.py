@@ -20,7 +20,7 @@ from gridloom.environment import (
     thread_variables,
     versions,
 )
-from gridloom.errors import EnvironmentProblem, UserModelError
+from gridloom.errors import EnvironmentProblem, Problems, UserModelError
 
 ANALYSIS = Analysis.model_validate(
     {
@@ -55,6 +55,42 @@ def test_a_missing_library_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(environment.DISTRIBUTIONS, "report", ("no-such|nor-such",))
     with pytest.raises(EnvironmentProblem, match="no-such or nor-such is not installed"):
         environment_digest("report")
+
+
+def test_the_users_packages_belong_to_what_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = environment.DISTRIBUTIONS
+    before = {kind: environment_digest(kind) for kind in kinds}
+    found = {kind: environment_digest(kind, ("rich",)) for kind in kinds}
+    assert {kind for kind in kinds if found[kind] != before[kind]} == {"train", "evaluate"}
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0" if name == "rich" else real(name))
+    assert environment_digest("train", ("rich",)) != found["train"]
+    assert environment_digest("train", ("no-such-package",)) != before["train"]
+
+
+def with_packages(*packages: str) -> Analysis:
+    return ANALYSIS.model_copy(update={"packages": packages})
+
+
+def test_the_users_packages_are_described(tmp_path: Path) -> None:
+    found = describe_environment(with_packages("rich>=1", "hypothesis"), tmp_path)
+    assert found.versions["rich"] == importlib.metadata.version("rich")
+    assert found.kinds["train"] == environment_digest("train", ("rich", "hypothesis"))
+    assert "hypothesis" not in describe_environment(ANALYSIS, tmp_path).versions
+
+
+def test_packages_that_are_missing_or_older_are_errors_with_their_place(tmp_path: Path) -> None:
+    with pytest.raises(Problems) as caught:
+        describe_environment(with_packages("no_such-package>=1", "rich", "hypothesis>=9999"), tmp_path)
+    missing, older = caught.value.errors
+    assert (missing.what, missing.key) == ("no-such-package is not installed", ("packages", 0))
+    assert (older.what, older.key) == (
+        f"hypothesis is here in version {importlib.metadata.version('hypothesis')}",
+        ("packages", 2),
+    )
+    assert all(isinstance(error, EnvironmentProblem) and error.where == sys.prefix for error in (missing, older))
+    assert "`hypothesis>=9999`" in older.fix
+    assert "gridloom image build" in older.fix
 
 
 def test_the_users_module_and_what_it_imports_beside_the_file(tmp_path: Path) -> None:

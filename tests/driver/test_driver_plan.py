@@ -212,6 +212,17 @@ def test_content_of_files_code_and_environment_change_ids() -> None:
     assert changed_kinds(plan(), second) == {"train", "evaluate", "report"}
 
 
+def test_packages_belong_to_what_runs_the_users_model() -> None:
+    """How they are asked for changes nothing: their installed versions are in the environment's digest."""
+    own = {**written(), "model": {"function": "mine:build"}}
+    found = plan({**own, "packages": ["zuko", "My_Package[fast]>=1.2"]})
+    assert changed_kinds(plan(own), found) == {"train", "evaluate", "report"}
+    assert changed_kinds(found, plan({**own, "packages": ["my-package", "zuko<9"]})) == {"report"}
+    assert {task.packages for task in found.tasks if task.kind in ("train", "evaluate")} == {("my-package", "zuko")}
+    assert {task.packages for task in found.tasks if task.kind not in ("train", "evaluate")} == {()}
+    assert {task.packages for task in plan().tasks} == {()}
+
+
 def test_provenance_belongs_to_the_report_alone() -> None:
     analysis = Analysis.model_validate(written())
     second = make_plan(analysis, catalogue(), code="", environment=ENVIRONMENT, provenance={"seed": 3})

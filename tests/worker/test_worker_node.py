@@ -67,6 +67,15 @@ def test_what_differs_between_plan_and_node_is_told() -> None:
     assert "python:" in caught.value.fix
 
 
+def test_the_users_packages_must_be_those_of_the_plan() -> None:
+    own: dict[str, Any] = {"parameters": {"analysis": {"packages": ["no-such-package", "rich"]}}}
+    node.check(job(environment=environment_digest("train", ("no-such-package", "rich")), **own))
+    node.check(job(environment=environment_digest("reference"), kind="reference", **own))
+    planned = {**versions(("rich",)), "no-such-package": "1.0"}
+    with pytest.raises(NodeProblem, match=r": no-such-package missing instead of 1\.0\n"):
+        node.check(job(environment="f" * 64, **own).model_copy(update={"versions": planned}))
+
+
 # --- being heard ------------------------------------------------------------------------------------------------------
 def test_notes_are_lines_of_a_file(tmp_path: Path) -> None:
     channel = NotesFile(tmp_path / "notes.jsonl")

@@ -10,7 +10,18 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    WithJsonSchema,
+    model_validator,
+)
+
+from gridloom.analysis.packages import checked_requirement
 
 FORMAT_VERSION = 1
 OTHERWISE = "otherwise"
@@ -48,6 +59,7 @@ Identifier = Annotated[str, Field(pattern=IDENTIFIER_PATTERN)]
 Text = Annotated[str, Field(min_length=1)]
 SomeTexts = Annotated[tuple[Text, ...], Field(min_length=1)]
 Texts = Annotated[SomeTexts, BeforeValidator(_one_as_many, json_schema_input_type=Text | SomeTexts)]
+PackageText = Annotated[Text, AfterValidator(checked_requirement)]
 # Numbers are strict: `batch: "64"` and `folds: true` are mistakes, not other spellings.
 Whole = Annotated[int, Field(strict=True), BeforeValidator(whole)]
 Number = Annotated[float, Field(strict=True)]
@@ -369,6 +381,12 @@ class Analysis(Part):
         default_factory=TrainingWeights, description="How events are weighted in the training."
     )
     model: Model = Field(default_factory=Model, description="The network.")
+    packages: tuple[PackageText, ...] = Field(
+        default=(),
+        exclude_if=lambda packages: not packages,  # what is not said does not change what a task is called
+        description="Python packages that the user's own model needs, such as `einops>=0.8`; "
+        "`gridloom image build` puts them into the image.",
+    )
     training: Training = Field(default_factory=Training, description="How it is trained.")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="How it is judged.")
     damaged_files: DamagedFiles = Field(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from gridloom.analysis.models import ENTRY_ID, OTHERWISE, Analysis
+from gridloom.analysis.packages import package_name
 from gridloom.analysis.problems import nearest
 from gridloom.analysis.queries import class_names, model_name, training_samples, used_classes
 from gridloom.errors import DoubleNormalisation, GridloomError, InvalidValue, KeyPath
@@ -185,6 +186,15 @@ def _model_fits_inputs(analysis: Analysis) -> Iterator[GridloomError]:
         )
 
 
+def _packages_for_own_model(analysis: Analysis) -> Iterator[GridloomError]:
+    if analysis.packages and analysis.model.function is None:
+        yield InvalidValue(
+            "`packages` are for the user's own model, and the analysis has none",
+            fix="Name its `function` in `model`, or remove `packages`.",
+            key=("packages",),
+        )
+
+
 def _names_unique(analysis: Analysis) -> Iterator[GridloomError]:
     features = tuple(feature.name for feature in analysis.features)
     yield from _repeated(features, ("features",), "feature", "Give one of them another `name`, or remove it.")
@@ -196,6 +206,8 @@ def _names_unique(analysis: Analysis) -> Iterator[GridloomError]:
     for name, sample in analysis.samples.items():
         fix = "Remove one of them: its events would count twice."
         yield from _repeated(sample.files, ("samples", name, "files"), "file", fix)
+    packages = tuple(package_name(text) for text in analysis.packages)
+    yield from _repeated(packages, ("packages",), "package", "Remove one of them.")
     yield from _repeated(analysis.target.signal, ("target", "signal"), "signal", "Remove one of them.")
     yield from _repeated(analysis.target.classes, ("target", "classes"), "class", "Remove one of them.")
     if not isinstance(analysis.event_id, str):
@@ -282,7 +294,12 @@ RULES: tuple[Rule, ...] = (
         says="`deepsets` needs a collection, `mlp` takes none.",
         reads=(("model",), ("collections",)),
     ),
-    Rule(check=_names_unique, says="Features, cuts, files of a sample and classes are given once."),
+    Rule(
+        check=_packages_for_own_model,
+        says="`packages` stand beside a `function` of `model`.",
+        reads=(("model",), ("packages",)),
+    ),
+    Rule(check=_names_unique, says="Features, cuts, files of a sample, classes and packages are given once."),
     Rule(check=_input_names_free, says="A collection is not called `features` or like another one with `_mask`."),
     Rule(check=_definitions_distinct, says="A definition is not called like a function."),
     Rule(

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gridloom import __version__
-from gridloom.cli import cancel, check, clean, logs, new, plan, report, resume, run, site, status, watch
+from gridloom.cli import cancel, check, clean, image, logs, new, plan, report, resume, run, site, status, watch
 from gridloom.cli.console import errors, print_error
 from gridloom.crash import write_crash_log
 from gridloom.errors import GridloomError, Interrupted
@@ -37,6 +37,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(site.site, name="site")
+app.add_typer(image.image, name="image")
 
 
 def _show_version(wanted: bool) -> None:

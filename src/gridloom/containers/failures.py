@@ -24,7 +24,8 @@ class Failure:
 
 FAILURES = (
     Failure(
-        words=r"exec format error|architecture .*could not run|does not match the (?:specified|detected host) platform",
+        words=r"exec format error|cannot execute binary file|\bELF\S*: not found"
+        r"|architecture .*could not run|does not match the (?:specified|detected host) platform",
         what="the image is for another architecture than this machine's",
         fix="Name an image for this architecture; `gridloom image build --platform` makes one.",
         node=True,
@@ -59,6 +60,17 @@ FAILURES = (
         what="the runtime may not make a user namespace here",
         fix="The site's admin allows it (`sysctl user.max_user_namespaces`), or installs apptainer-suid.",
         node=True,
+    ),
+    Failure(
+        words=r"bad superblock|failed to read|corrupt|zlib|unsquashfs.*(?:error|failed)",
+        what="the image is damaged or cut short",
+        fix="Copy it again and compare its size, or build it again with `gridloom image build`.",
+        node=True,
+    ),
+    Failure(
+        words=r"destination \S+ doesn't exist in container",
+        what="the image is no root file system: folders such as /dev, /proc and /tmp are missing",
+        fix="Unpack it with `gridloom image build --to directory`.",
     ),
     Failure(
         words=r"squashfuse|fuse.*(?:not found|no such|permitted)|failed to mount squashfs|image driver|/dev/fuse",

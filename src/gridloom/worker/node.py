@@ -38,9 +38,9 @@ def job_id() -> str:
 def check(assignment: Assignment) -> None:
     """Raise NodeProblem if results made here would not be those that were planned."""
     task = assignment.task
-    if not task.environment or environment_digest(task.kind) == task.environment:
+    if not task.environment or environment_digest(task.kind, task.packages) == task.environment:
         return
-    here = versions()
+    here = versions(task.packages)
     planned = assignment.versions
     differing = [
         f"{name} {here.get(name, 'missing')} instead of {wanted}"
@@ -51,5 +51,6 @@ def check(assignment: Assignment) -> None:
         f"the environment on {host()} is not the one the run was planned with: "
         + (", ".join(differing) or "another architecture"),
         where=task.label,
-        fix="Have the same locked environment on the nodes (`python:` of the site), or plan with theirs.",
+        fix="Have the same locked environment on the nodes (`python:` of the site, or an image that was built for "
+        "this analysis), or plan with theirs.",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue, TypeAdapter
 
 from gridloom.analysis.models import Analysis
-from gridloom.environment import describe_environment
+from gridloom.environment import describe_environment, package_problems
 from gridloom.errors import Problems
 
 Arguments = Mapping[str, JsonValue]
@@ -53,7 +53,9 @@ def check(arguments: Arguments) -> JsonValue:
     from gridloom.models.check import check_model
 
     analysis, folder = _analysis(arguments)
-    errors = (*check_files(analysis, folder), *check_model(analysis, folder))
+    missing = tuple(package_problems(analysis))
+    # A model without the packages it needs would only fail at its imports.
+    errors = (*missing, *check_files(analysis, folder), *(() if missing else check_model(analysis, folder)))
     if errors:
         raise Problems(errors)
     return None

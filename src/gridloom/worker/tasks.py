@@ -73,7 +73,7 @@ def perform(assignment: Assignment, hooks: Hooks, *, kinds: Mapping[str, str] = 
             user=user_name(),
             started=started,
             seconds=time.monotonic() - clock,
-            versions=versions(),
+            versions=versions(task.packages),
             image=inside.image(),
         )
         return store.finish(attempt, result)
