@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from site_runs import make_site
+from site_runs import ROOT, make_site, trained_bits, write_sites
+from whole_runs import run_analysis
 
 from gridloom.assignment import Assignment
 from gridloom.engines import make_engine
@@ -16,6 +20,7 @@ from gridloom.engines.base import Engine, State
 from gridloom.results import Store
 from gridloom.testing.engine import KINDS, Bench
 
+_EVENTS = 6000
 _GOING = (State.PENDING, State.RUNNING, State.HELD)
 
 
@@ -28,6 +33,26 @@ def testbed() -> Path:
         if line.startswith("export "):
             os.environ[name] = value.replace("$PATH", os.environ["PATH"])
     return folder
+
+
+@pytest.fixture(scope="session")
+def tth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`examples/tth` with its five folds on few events, in a folder whose name is no trouble."""
+    folder = tmp_path_factory.mktemp("t t,H") / "tth"
+    folder.mkdir()
+    shutil.copy(ROOT / "examples" / "tth" / "analysis.yaml", folder)
+    simulate = [sys.executable, str(ROOT / "examples" / "tth" / "simulate.py")]
+    subprocess.run(
+        [*simulate, "--events", str(_EVENTS), "--out", str(folder / "data"), "--jobs", "2"], check=True, timeout=600
+    )
+    write_sites(folder)
+    return folder / "analysis.yaml"
+
+
+@pytest.fixture(scope="session")
+def here(tth: Path) -> dict[str, Any]:
+    run_analysis(tth, tth.parent / "here")
+    return trained_bits(tth.parent / "here")
 
 
 @pytest.fixture

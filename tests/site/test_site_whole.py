@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from site_runs import ROOT, SITES, finish, journal_of, start, trained_bits, until, write_sites
-from whole_runs import answer_of, command, run_analysis
+from site_runs import SITES, finish, journal_of, start, trained_bits, until, write_sites
+from whole_runs import answer_of, command
 
 from gridloom.driver.live import LiveTask, read_live
 
 pytestmark = pytest.mark.site
-EVENTS = 6000
-
-
-@pytest.fixture(scope="module")
-def tth(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`examples/tth` with its five folds on few events, in a folder whose name is no trouble."""
-    folder = tmp_path_factory.mktemp("t t,H") / "tth"
-    folder.mkdir()
-    shutil.copy(ROOT / "examples" / "tth" / "analysis.yaml", folder)
-    simulate = [sys.executable, str(ROOT / "examples" / "tth" / "simulate.py")]
-    subprocess.run(
-        [*simulate, "--events", str(EVENTS), "--out", str(folder / "data"), "--jobs", "2"], check=True, timeout=600
-    )
-    write_sites(folder)
-    return folder / "analysis.yaml"
-
-
-@pytest.fixture(scope="module")
-def here(tth: Path) -> dict[str, Any]:
-    run_analysis(tth, tth.parent / "here")
-    return trained_bits(tth.parent / "here")
 
 
 @pytest.mark.parametrize("site", ["htcondor", "slurm"])

@@ -71,7 +71,8 @@ def mounts(enclosure: Enclosure, read_only: str) -> tuple[str, ...]:
     found = [(TEMPORARY, enclosure.temporary, True)] if enclosure.temporary else []
     found += [(path, path, writable) for path, writable in modes.items()]
     words: list[str] = []
-    for inside, outside, writable in sorted(found, key=lambda mount: mount[0]):
+    # What a shell fills in on a node, the job's own folder, has nothing of the others inside it: it comes last.
+    for inside, outside, writable in sorted(found, key=lambda mount: (mount[0].startswith("$"), mount[0])):
         value = f'type=bind,"source={_escaped(outside)}","destination={_escaped(inside)}"'
         words += ["--mount", value if writable else f"{value},{read_only}"]
     return tuple(words)

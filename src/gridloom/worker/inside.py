@@ -6,11 +6,9 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from gridloom.assignment import JOB_TEMPORARY
-from gridloom.containers.enclosure import TEMPORARY
 from gridloom.containers.variables import DIGEST, IMAGE, RUNTIME
 from gridloom.results import Image
 
@@ -36,13 +34,17 @@ def _labels(path: Path) -> Mapping[str, str]:
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
 
-def empty_temporary(inside: Path = Path(TEMPORARY), outside: Path = Path(JOB_TEMPORARY)) -> None:
-    """Remove what was left in a container's /tmp, if that is the folder of the job's own, which outlives it."""
-    if not outside.is_dir() or not inside.samefile(outside):
+def empty_temporary(folder: Path = Path(JOB_TEMPORARY), mounts: Path = Path("/proc/self/mountinfo")) -> None:
+    """Remove what was left in a container's /tmp: the folder beside the job that lies there, and outlives it.
+
+    It is never entered by way of /tmp, where folders that the container was shown, such as the store, may be mounted;
+    should any mount be seen in it, everything stays.
+    """
+    if not folder.is_dir() or folder.is_symlink():
         return
-    for path in inside.iterdir():
-        with suppress(OSError):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink()
+    whole = str(folder.resolve())
+    # The fifth field is the place of a mount; blanks and the like in it are escaped by three octal digits.
+    places = (line.split()[4].encode().decode("unicode_escape") for line in mounts.read_text().splitlines())
+    if any(place == whole or place.startswith(f"{whole}/") for place in places):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
