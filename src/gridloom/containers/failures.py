@@ -36,7 +36,7 @@ FAILURES = (
         fix="Build the image with `gridloom image build`, or correct `python:` of the container.",
     ),
     Failure(
-        words=r"(?:stat|exec|executable file|unable to start container process|no such file).*/[a-z-]*python[0-9.]*\b.*",
+        words=r"(?:stat|exec|executable file|unable to start container process|no such file).*/[a-z-]*python[0-9.]*\b",
         what="the image has no Python where Gridloom looks for it",
         fix="Build the image with `gridloom image build`, or correct `python:` of the container.",
     ),
