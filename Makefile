@@ -41,8 +41,8 @@ lint: $(LOCKED) ## Ruff, mypy and the import contracts
 	$(BIN)/lint-imports
 
 # The tests take turns: each of them has the batch systems, which some stop and start, to itself.
-test-site: $(LOCKED) ## Tests on real batch systems: brings testbed/ up (as root on Debian) and down again
-	testbed/up htcondor slurm
+test-site: $(LOCKED) ## Tests on real batch systems and containers: brings testbed/ up (as root on Debian) and down again
+	testbed/up htcondor slurm apptainer docker podman
 	@code=0; $(BIN)/python -m pytest tests/site -m "site and not accounting" --durations=10 || code=$$?; \
 	  if [ $$code = 0 ]; then testbed/up accounting && \
 	    $(BIN)/python -m pytest tests/site -m "site and accounting" || code=$$?; fi; \
