@@ -37,6 +37,11 @@ ALL_OF_A_SITE: dict[str, Any] = {
     "limits": {"jobs": 7},
     "python": "/opt/it's mine/bin/python",
 }
+CONTAINER: dict[str, Any] = {
+    "image": ["/cvmfs/it's here/gridloom.sif", "registry.example.org/gridloom:0.1"],
+    "reads": ["/eos"],
+    "options": ["--userns"],
+}
 ALL_OF_HTCONDOR = HTCondorOptions(
     accounting_group="group_u_ATLAS.u_me",
     requirements='(OpSysAndVer == "AlmaLinux9") || Fast',
@@ -84,12 +89,26 @@ def shared(**changes: Any) -> Site:
     return site(shared_folder=True, **changes)
 
 
+def seeing(jobs: Sequence[Assignment]) -> list[Assignment]:
+    return [job.model_copy(update={"reads": ("/data", f"/friends/{HOSTILE_FOLDER}")}) for job in jobs]
+
+
 CASES: dict[str, Mapping[str, bytes]] = {
     "htcondor-transfer": of_htcondor(minimal_jobs(), transferred(), HTCondorOptions(), ""),
     "htcondor-transfer-all": of_htcondor(full_jobs(), transferred(**ALL_OF_A_SITE), ALL_OF_HTCONDOR, KINDS),
     "htcondor-transfer-read": of_htcondor(full_jobs()[:1], transferred(inputs="read"), HTCondorOptions(), ""),
     "htcondor-shared": of_htcondor(minimal_jobs(), shared(), HTCondorOptions(), ""),
     "htcondor-shared-all": of_htcondor(full_jobs(), shared(**ALL_OF_A_SITE), ALL_OF_HTCONDOR, KINDS),
+    "htcondor-transfer-container": of_htcondor(
+        full_jobs()[:1], transferred(container=CONTAINER, inputs="read"), HTCondorOptions(), ""
+    ),
+    "slurm-container": of_slurm(seeing(full_jobs()[:1]), site("slurm", container=CONTAINER), SlurmOptions(), ""),
+    "slurm-container-all": of_slurm(
+        seeing(full_jobs()[2:]),
+        site("slurm", **ALL_OF_A_SITE, container={**CONTAINER, "runtime": "docker", "network": "on"}),
+        ALL_OF_SLURM,
+        KINDS,
+    ),
     "slurm": of_slurm(minimal_jobs(), site("slurm"), SlurmOptions(), ""),
     "slurm-all": of_slurm(full_jobs(), site("slurm", **ALL_OF_A_SITE), ALL_OF_SLURM, KINDS),
     "slurm-no-memory": of_slurm(full_jobs()[1:2], site("slurm"), SlurmOptions(memory=False), ""),
@@ -130,7 +149,7 @@ def test_tasks_are_read_as_they_were_given(case: str, tmp_path: Path) -> None:
         found, wanted = read_assignment(tmp_path / "task.json"), given[name.partition("/")[0]]
         assert found.task.id == wanted.task.id
         if "transfer" not in case:
-            assert found == wanted
+            assert found.model_copy(update={"reads": wanted.reads}) == wanted
             continue
         assert found.store == "store"
         plain = found.task.model_copy(
@@ -176,7 +195,7 @@ def parsed(texts: Sequence[str], folder: Path) -> list[Parsed]:
 def test_htcondor_reads_every_description_as_it_is_meant(tmp_path: Path) -> None:
     names = [(case, name) for case, files in CASES.items() for name in files if name.endswith(".sub")]
     found = parsed([CASES[case][name].decode() for case, name in names], tmp_path)
-    assert len(found) == 7
+    assert len(found) == 8
     for (case, name), one in zip(names, found, strict=True):
         batch = json.loads(CASES[case][name.replace(htcondor.SUBMIT, batches.FILE)])
         assert [row.partition(",")[0] for row in one.rows] == [job["folder"] for job in batch["jobs"]]
