@@ -82,6 +82,7 @@ DOCKER = Runtime(
     outside=same,
     gpu=docker_gpu,
     kill=kill,
+    adds_groups=True,
 )
 PODMAN = Runtime(
     name="podman",

@@ -48,6 +48,7 @@ class Runtime:
     outside: Callable[[str], str]
     gpu: Callable[[], Sequence[str]]
     kill: Callable[[str], Sequence[str]] | None = None
+    adds_groups: bool = False  # it has to be told the user's supplementary groups, by `--group-add`
 
 
 def is_file(image: str) -> bool:

@@ -137,7 +137,11 @@ def _start(
         network={"on": True, "off": False}.get(container.network, sees.network),
         user="${gridloom_user}",
         group="${gridloom_group}",
-        options=("${gridloom_gpu[@]}", *container.options),
+        options=(
+            "${gridloom_gpu[@]}",
+            *(("${gridloom_groups[@]}",) if kind.adds_groups else ()),
+            *container.options,
+        ),
     )
     arguments = kind.arguments(enclosure)
     yield 'exec env -i "${gridloom_clean[@]}" "${gridloom_inside[@]}" "$gridloom_program" \\'
