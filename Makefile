@@ -9,9 +9,9 @@ DEMO_EVENTS ?= 78000
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Where the testbed's batch systems live; GRIDLOOM_TESTBED says it to the tests.
-test-site bench-site: export GRIDLOOM_TESTBED ?= /var/tmp/gridloom-testbed
+test-site test-arm64 bench-site: export GRIDLOOM_TESTBED ?= /var/tmp/gridloom-testbed
 
-.PHONY: help env demo test test-site lint types soak bench bench-site docs lock clean
+.PHONY: help env demo test test-site test-arm64 lint types soak bench bench-site docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -43,10 +43,14 @@ lint: $(LOCKED) ## Ruff, mypy and the import contracts
 # The tests take turns: each of them has the batch systems, which some stop and start, to itself.
 test-site: $(LOCKED) ## Tests on real batch systems and containers: brings testbed/ up (as root on Debian) and down again
 	testbed/up htcondor slurm apptainer docker podman
-	@code=0; $(BIN)/python -m pytest tests/site -m "site and not accounting" --durations=10 || code=$$?; \
+	@code=0; $(BIN)/python -m pytest tests/site -m "site and not accounting and not arm64" --durations=10 || code=$$?; \
 	  if [ $$code = 0 ]; then testbed/up accounting && \
 	    $(BIN)/python -m pytest tests/site -m "site and accounting" || code=$$?; fi; \
 	  testbed/down $(TESTBED_DOWN); exit $$code
+
+test-arm64: $(LOCKED) ## The image for arm64 under emulation: builds, trains, scores alike (as root; half an hour)
+	testbed/up docker arm64
+	@code=0; $(BIN)/python -m pytest tests/site -m "site and arm64" -s || code=$$?; testbed/down $(TESTBED_DOWN); exit $$code
 
 soak: $(LOCKED) ## The long tests: kills, toys, leakage
 	$(BIN)/python -m pytest -n $(JOBS) -m soak

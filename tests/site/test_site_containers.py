@@ -235,6 +235,18 @@ def test_nothing_leaks_in_or_out(form: str, tth: Path, images: Images, tmp_path:
     assert not list(folder.glob("x"))
 
 
+def test_code_that_writes_elsewhere_is_told_where_it_may(tth: Path, images: Images, tmp_path: Path) -> None:
+    code = "import pathlib\n\n\ndef build(inputs, outputs):\n    pathlib.Path('/opt/mine').write_text('x')\n"
+    (tmp_path / "mine.py").write_text(code)
+    text = tth.read_text().replace("data/", f"{tth.parent / 'data'}/")
+    own = text.replace("model:\n  name: mlp\n", "model: {function: mine:build}\n")
+    (tmp_path / "analysis.yaml").write_text(own)
+    told = answer_of(command("run", "analysis.yaml", "--image", images.sif, "--jobs", "1"), tmp_path)
+    assert told.code == 40, told.told
+    assert "Read-only file system: '/opt/mine'" in told.told
+    assert "In a container only /tmp and the work folder can be written" in told.told
+
+
 # --- ends -----------------------------------------------------------------------------------------------------------
 def containers() -> list[str]:
     done = subprocess.run(

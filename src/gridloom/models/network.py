@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +128,10 @@ def _body(analysis: Analysis, prepared: ModelInputs, outputs: int, folder: Path)
     return builder.build(prepared, outputs, builder.parameters.model_validate(analysis.model.parameters))
 
 
+_CALLED = "It is called as function(inputs, outputs, **parameters) and returns the last layer's tensor."
+_READ_ONLY = "In a container only /tmp and the work folder can be written: write there, or not at all."
+
+
 def _user_body(analysis: Analysis, prepared: ModelInputs, outputs: int, folder: Path) -> Tensor:
     reference = str(analysis.model.function)
     function = load_function(reference, folder)
@@ -136,7 +141,7 @@ def _user_body(analysis: Analysis, prepared: ModelInputs, outputs: int, folder: 
         raise UserModelError(
             f"`{reference}` failed: {type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}",
             where=last_line(error),
-            fix="It is called as function(inputs, outputs, **parameters) and returns the last layer's tensor.",
+            fix=_READ_ONLY if getattr(error, "errno", None) == errno.EROFS else _CALLED,
             key=("model", "function"),
         ) from error
 
