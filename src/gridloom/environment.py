@@ -35,6 +35,7 @@ DISTRIBUTIONS: dict[Kind, tuple[str, ...]] = {
     "reference": (*_NUMBERS, "scipy", "scikit-learn"),
     "evaluate": (*_NUMBERS, "scipy", "scikit-learn", *_TENSORFLOW),
     "report": (*_NUMBERS, "matplotlib", "mplhep", "jinja2"),
+    "predict": (*_NUMBERS, *_TENSORFLOW, "uproot", "awkward", "vector"),
 }
 
 

@@ -13,7 +13,9 @@ from gridloom.analysis.models import Analysis, Sample
 from gridloom.analysis.packages import package_name
 from gridloom.analysis.queries import class_names
 from gridloom.catalogue import Catalogue, SampleFiles
+from gridloom.environment import Environment
 from gridloom.files import digest_json
+from gridloom.scoring import Group, Request
 from gridloom.task import InputFile, Kind, Resources, Task
 
 KINDS: tuple[Kind, ...] = ("prepare", "train", "reference", "evaluate", "report")
@@ -61,9 +63,32 @@ DEPENDS: dict[Kind, tuple[str, ...]] = {
     "train": (*_LEARN, "model", "packages", "training"),
     "reference": (*_LEARN, "training.seed"),
     "evaluate": ("name", *_LEARN, "model", "packages", "training", "evaluation"),
+    "predict": (
+        "definitions",
+        "selection",
+        "features.*.name",
+        "features.*.expression",
+        "features.*.missing",
+        "collections",
+        "event_id",
+        "folds",
+        "target",
+        "packages",
+        "model.function",
+        "samples.*.tree",
+        "samples.*.friends",
+        "samples.*.data",
+    ),
 }
 
-_MEMORY_MB: dict[Kind, int] = {"prepare": 2000, "train": 4000, "reference": 4000, "evaluate": 6000, "report": 3000}
+_MEMORY_MB: dict[Kind, int] = {
+    "prepare": 2000,
+    "train": 4000,
+    "reference": 4000,
+    "evaluate": 6000,
+    "report": 3000,
+    "predict": 3000,
+}
 _MASKED_NAME = "masked"
 _MASKED_FILES = ("*",)
 _Key = tuple[str, ...]
@@ -127,6 +152,23 @@ def make_plan(
     return Plan(tasks=(*prepare, *train, *reference, evaluate, report))
 
 
+def make_prediction(
+    groups: Iterable[Group], request: Request, models: tuple[str, ...], *, environment: Environment, folder: str
+) -> Plan:
+    """The tasks that score some files with the networks of the `train` tasks `models`."""
+    groups = tuple(groups)
+    target = _group_size(sum(file.size for group in groups for file in group.files))
+    tasks: list[Task] = []
+    told: JsonValue = request.model_dump(mode="json")
+    for group in groups:
+        planner = _Planner(analysis=group.analysis, code=environment.code, environment=environment.kinds, folder=folder)
+        parameters: dict[str, JsonValue] = {"analysis": mask(group.analysis, "predict"), "request": told}
+        for files in group_files(SampleFiles(files=group.files), target):
+            number = len(tasks) + 1
+            tasks.append(planner.task("predict", f"score {number}", parameters, inputs=models, files=files))
+    return Plan(tasks=tuple(tasks))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Planner:
     analysis: Analysis
@@ -152,7 +194,7 @@ class _Planner:
             inputs=inputs,
             files=files,
             lost_files=lost_files,
-            code=self.code if kind == "train" else "",
+            code=self.code if kind in ("train", "predict") else "",
             environment=self.environment[kind],
             folder=self.folder,
             resources=Resources(cores=cores, memory_mb=_MEMORY_MB[kind]),

@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -204,6 +204,14 @@ class Store:
             shutil.rmtree(scratch, ignore_errors=True)
             shutil.move(brought, scratch)
         return True
+
+    def discard(self, task_id: str) -> None:
+        """Forget a result that was taken elsewhere, and what its attempts have left."""
+        gone = self.root / f"{task_id}.discarded"
+        with suppress(FileNotFoundError):
+            self.folder(task_id).rename(gone)
+        for folder in (gone, self.scratch(task_id)):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def quarantine(self, task_id: str, token: str) -> Path:
         """Set a damaged result aside, so that it is computed again and can still be looked at."""

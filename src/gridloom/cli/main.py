@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gridloom import __version__
-from gridloom.cli import cancel, check, clean, image, logs, new, plan, report, resume, run, site, status, watch
+from gridloom.cli import cancel, check, clean, image, logs, new, plan, predict, report, resume, run, site, status, watch
 from gridloom.cli.console import errors, print_error
 from gridloom.crash import write_crash_log
 from gridloom.errors import GridloomError, Interrupted
@@ -33,6 +33,7 @@ for command in (
     resume.resume,
     cancel.cancel,
     report.report,
+    predict.predict,
     clean.clean,
 ):
     app.command()(command)

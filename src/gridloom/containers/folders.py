@@ -39,7 +39,12 @@ def of_analysis(analysis: Analysis, folder: Path) -> tuple[str, ...]:
     patterns += [
         pattern for sample in analysis.samples.values() for friend in sample.friends for pattern in friend.files or ()
     ]
-    found = {str(folder.resolve())}
+    return without_inner((str(folder.resolve()), *of_patterns(patterns, folder)))
+
+
+def of_patterns(patterns: Iterable[str], folder: Path) -> tuple[str, ...]:
+    """The folders of files and globs; relative ones start at `folder`."""
+    found: set[str] = set()
     for pattern in patterns:
         if "://" in pattern:
             continue

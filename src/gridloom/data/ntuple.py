@@ -39,10 +39,10 @@ class Ntuple:
     recipe: Recipe
     sum_generator_weights: float | None
 
-    def chunks(self, step: int | None = None) -> Iterator[Chunk]:
-        """All events in order, with every column that the recipe needs; raises DamagedFile, InvalidValue."""
+    def chunks(self, step: int | None = None, start: int = 0) -> Iterator[Chunk]:
+        """Events from `start` on in order, with every column that the recipe needs; raises DamagedFile, InvalidValue."""
         with keyed(self._key):
-            for chunk in self.tree.chunks(self.branches, step):
+            for chunk in self.tree.chunks(self.branches, step, start):
                 yield self._with_friends(chunk)
 
     def first(self, events: int) -> Chunk:
@@ -196,7 +196,11 @@ def _locate(
                 raise missing_branch(branch, tree.path, tree.name, known)
             require(source, (stored,))
         except GridloomError as error:
-            key = recipe.users(branch)[0].key
+            users = recipe.users(branch)
+            if not users:  # what a variation reads in the place of another branch
+                problems.append(error)
+                continue
+            key = users[0].key
             # A default event id stands nowhere in the analysis file: say who asks for the branch.
             fix = f"{_EVENT_ID_FIX}\n{error.fix}" if key[0] == "event_id" else error.fix
             problems.append(type(error)(error.what, where=error.where, fix=fix, key=key))

@@ -108,6 +108,7 @@ class Recipe:
     weight: Formula | None
     corrections: Formula | None
     factor: Formula | None
+    substitutes: tuple[str, ...] = ()  # further branches to read: what variations put in the place of others
 
     @property
     def formulas(self) -> tuple[Formula, ...]:
@@ -133,7 +134,8 @@ class Recipe:
     @property
     def branches(self) -> tuple[str, ...]:
         """All branches to read, sorted."""
-        return tuple(sorted(frozenset[str]().union(*(formula.branches for formula in self.formulas))))
+        read = frozenset(self.substitutes).union(*(formula.branches for formula in self.formulas))
+        return tuple(sorted(read))
 
     def users(self, branch: str) -> tuple[Formula, ...]:
         """The expressions that read a branch."""

@@ -82,15 +82,18 @@ class RNTuple:
         check_lengths(self, columns, start, stop)
         return columns
 
-    def chunks(self, branches: Iterable[str], step: int | None = None) -> Iterator[Chunk]:
+    def chunks(self, branches: Iterable[str], step: int | None = None, start: int = 0) -> Iterator[Chunk]:
         wanted = tuple(branches)
         step = step or CHUNK_ENTRIES
-        for begin, end in self._reads(step):
+        for cluster, end in self._reads(step):
+            if end <= start:
+                continue
+            begin = max(cluster, start)
             columns = self.read(wanted, begin, end)
-            for start in range(begin, end, step):
-                stop = min(start + step, end)
-                cut = {name: column[start - begin : stop - begin] for name, column in columns.items()}
-                yield Chunk(start=start, stop=stop, columns=cut)
+            for first in range(begin, end, step):
+                stop = min(first + step, end)
+                cut = {name: column[first - begin : stop - begin] for name, column in columns.items()}
+                yield Chunk(start=first, stop=stop, columns=cut)
 
     def _reads(self, step: int) -> Iterator[tuple[int, int]]:
         """Ranges of whole clusters, each of about `step` entries or one cluster."""

@@ -66,8 +66,8 @@ class Tree(Protocol):
     def read(self, branches: Iterable[str], start: int, stop: int) -> Columns:
         """Columns of a range of entries; raises DamagedFile."""
 
-    def chunks(self, branches: Iterable[str], step: int | None = None) -> Iterator[Chunk]:
-        """All entries in order, `step` (by default: what suits the memory) at a time; raises DamagedFile."""
+    def chunks(self, branches: Iterable[str], step: int | None = None, start: int = 0) -> Iterator[Chunk]:
+        """Entries from `start` on in order, `step` (by default: what suits the memory) at a time; raises DamagedFile."""
 
 
 @contextmanager

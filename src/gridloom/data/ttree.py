@@ -63,10 +63,10 @@ class TTree:
         with damage_named(self.path, range_text(self.name, start, stop)):
             return {name: as_column(self._branches[name].array(entry_stop=0, library="ak")) for name in branches}
 
-    def chunks(self, branches: Iterable[str], step: int | None = None) -> Iterator[Chunk]:
+    def chunks(self, branches: Iterable[str], step: int | None = None, start: int = 0) -> Iterator[Chunk]:
         wanted = tuple(branches)
         size = sum(int(self._branches[name].uncompressed_bytes) for name in wanted)
-        yield from self._iterate(wanted, 0, self.entries, step or entries_per_chunk(size, self.entries))
+        yield from self._iterate(wanted, start, self.entries, step or entries_per_chunk(size, self.entries))
 
     def _iterate(self, branches: Iterable[str], start: int, stop: int, step: int) -> Iterator[Chunk]:
         wanted = {name: self._branches[name] for name in branches}

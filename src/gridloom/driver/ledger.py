@@ -51,12 +51,17 @@ class Ledger:
         return {job.task_id for job in self.jobs.values()} | set(self.unsure.values())
 
     def ready(self) -> list[str]:
-        """Tasks whose inputs are done and that nobody is on, in the plan's order."""
-        busy = self.busy
+        """Tasks whose inputs are done and that nobody is on, in the plan's order.
+
+        Inputs that another plan has made were looked at when this one was.
+        """
+        busy, planned = self.busy, self.plan.by_id
         return [
             task_id
             for task_id, task in self.plan.by_id.items()
-            if task_id not in self.done and task_id not in busy and self.done.issuperset(task.inputs)
+            if task_id not in self.done
+            and task_id not in busy
+            and all(name in self.done for name in task.inputs if name in planned)
         ]
 
     def attempts_of(self, task_id: str) -> Attempts:

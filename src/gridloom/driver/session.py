@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from gridloom.analysis.load import LoadedAnalysis
 from gridloom.catalogue import Catalogue
-from gridloom.containers.folders import of_analysis, reads_urls
+from gridloom.containers.folders import of_analysis, reads_urls, without_inner
 from gridloom.containers.here import find
 from gridloom.driver.events import Listener, RunStarted
 from gridloom.driver.live import LiveFile
@@ -61,10 +61,10 @@ class Session:
     def prepare(self, loaded: LoadedAnalysis) -> Prepared:
         """Scan the files and plan; nothing is written. Raises the scan's errors with their place in the file."""
         arguments = _arguments(loaded)
-        self._show(loaded)
+        self.show(loaded)
         with placed(loaded):
-            environment = Environment.model_validate(self._ask("environment", arguments))
-            catalogue = Catalogue.model_validate(self._ask("scan", arguments))
+            environment = Environment.model_validate(self.ask("environment", arguments))
+            catalogue = Catalogue.model_validate(self.ask("scan", arguments))
         plan = make_plan(
             loaded.analysis,
             catalogue,
@@ -77,21 +77,22 @@ class Session:
 
     def check(self, loaded: LoadedAnalysis) -> JsonValue:
         """Look into the files: what is read of them. Raises all errors found, with their place in the file."""
-        self._show(loaded)
+        self.show(loaded)
         with placed(loaded):
-            return self._ask("check", _arguments(loaded))
+            return self.ask("check", _arguments(loaded))
 
-    def _ask(self, operation: str, arguments: dict[str, JsonValue]) -> JsonValue:
+    def ask(self, operation: str, arguments: dict[str, JsonValue]) -> JsonValue:
+        """What a worker answers; it has what is too heavy for this process."""
         return self.engine.ask(operation, arguments, stop=lambda: self.stop.times > 0)
 
-    def _show(self, loaded: LoadedAnalysis) -> None:
-        """Have containers of workers show what an analysis reads, and the folder of runs."""
+    def show(self, loaded: LoadedAnalysis, others: tuple[str, ...] = ()) -> None:
+        """Have containers of workers show what an analysis reads, `others`, and the folder of runs."""
         if self.engine.surroundings is None:
             return
         runs, folder = self.settings.runs.root.resolve(), loaded.path.parent
         self.engine.surroundings = self.engine.surroundings.showing(
             writes=(str(runs),) if runs.is_dir() else (),
-            reads=of_analysis(loaded.analysis, folder),
+            reads=without_inner((*of_analysis(loaded.analysis, folder), *others)),
             network=reads_urls(loaded.analysis),
         )
 
@@ -100,7 +101,7 @@ class Session:
         if self.settings.enclosed is not None:
             with writing(self.settings.runs.root):
                 self.settings.runs.root.mkdir(parents=True, exist_ok=True)
-        self._show(loaded)
+        self.show(loaded)
         if self.settings.here:
             self.engine.warm_up(cores=loaded.analysis.training.threads, workers=loaded.analysis.folds)
         prepared, folder = self.open(loaded)
@@ -117,7 +118,16 @@ class Session:
 
     def drive(self, prepared: Prepared, folder: Path, listener: Listener) -> Finished:
         """Do what is missing of an opened run. Raises RunLocked while another driver has it."""
-        plan, store = prepared.plan, self.settings.runs.store
+        with self.driving(prepared, folder, listener) as driver:
+            reopened = len(driver.done) == len(prepared.plan.ids)
+            driver.run()
+        page = publish_report(folder, self.settings.runs.store, prepared.plan)
+        return Finished(folder=folder, page=page, reopened=reopened)
+
+    @contextmanager
+    def driving(self, prepared: Prepared, folder: Path, listener: Listener) -> Iterator[Driver]:
+        """A driver that knows what of a plan is done, with the lease of the folder where its journal is."""
+        plan = prepared.plan
         with lease(folder) as journal:
             check_place(folder, self.settings)
             engine = self._engine_for(folder)
@@ -131,14 +141,11 @@ class Session:
             try:
                 driver.look()
                 live(RunStarted(name=folder.name, folder=folder, tasks=len(plan.ids), done=len(driver.done)))
-                reopened = len(driver.done) == len(plan.ids)
                 with placed(prepared.loaded):
-                    driver.run()
+                    yield driver
             finally:
                 (folder / CANCEL_FILE).unlink(missing_ok=True)
                 live.write()
-            page = publish_report(folder, store, plan)
-        return Finished(folder=folder, page=page, reopened=reopened)
 
     def _engine_for(self, folder: Path) -> Engine:
         """The engine that does the tasks. Workers of this machine that are not needed any more leave."""

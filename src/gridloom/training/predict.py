@@ -18,6 +18,8 @@ from gridloom.models import layers  # noqa: F401 - registers the layers that a s
 from gridloom.models.user import load_module
 from gridloom.training.feed import as_inputs
 
+_FEWEST = 16
+
 
 def signature(model: Any) -> dict[str, Any]:
     """Inputs of a network for any number of events, so that it is traced once."""
@@ -44,8 +46,8 @@ class Predictor:
         return cls(apply=apply, columns=columns, positive=description["positive"])
 
     def __call__(self, inputs: Inputs) -> npt.NDArray[np.float32]:
-        tensors = {name: tf.convert_to_tensor(values) for name, values in as_inputs(inputs).items()}
-        outputs = np.asarray(self.apply(tensors), dtype=np.float32)
+        tensors = {name: tf.convert_to_tensor(_filled(values)) for name, values in as_inputs(inputs).items()}
+        outputs = np.asarray(self.apply(tensors), dtype=np.float32)[: len(inputs)]
         if self.positive is None:
             return outputs
         # One sigmoid output stands for two classes: the signal's column and what is left.
@@ -53,6 +55,12 @@ class Predictor:
         both[:, self.positive] = outputs[:, 0]
         both[:, 1 - self.positive] = 1.0 - outputs[:, 0]
         return both
+
+
+def _filled(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """At least `_FEWEST` rows: products of a few rows are computed in another order, and differ in the last bit."""
+    short = _FEWEST - len(values)
+    return values if short <= 0 else np.concatenate([values, np.zeros((short, *values.shape[1:]), values.dtype)])
 
 
 def load_predictor(folder: Path, *, user_folder: Path) -> Predictor:

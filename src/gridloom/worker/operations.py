@@ -20,6 +20,7 @@ OPERATIONS: dict[str, str] = {
     "check": "gridloom.worker.operations:check",
     "describe": "gridloom.worker.operations:describe",
     "environment": "gridloom.worker.operations:environment",
+    "score": "gridloom.worker.operations:score",
 }
 
 
@@ -59,6 +60,19 @@ def check(arguments: Arguments) -> JsonValue:
     if errors:
         raise Problems(errors)
     return None
+
+
+def score(arguments: Arguments) -> JsonValue:
+    """The files to score, grouped by their trees. Raises every error of the files at once."""
+    from gridloom.catalogue import Catalogue
+    from gridloom.prediction.files import look
+    from gridloom.scoring import Group, Wanted
+
+    analysis, folder = _analysis(arguments)
+    catalogue = Catalogue.model_validate_json(Path(str(arguments["catalogue"])).read_bytes())
+    found = look(analysis, catalogue, Wanted.model_validate(arguments["wanted"]), folder)
+    answer: JsonValue = TypeAdapter(tuple[Group, ...]).dump_python(found, mode="json", by_alias=True)
+    return answer
 
 
 def describe(arguments: Arguments) -> JsonValue:

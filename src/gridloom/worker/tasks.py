@@ -28,6 +28,7 @@ KINDS: dict[str, str] = {
     "reference": "gridloom.training.reference:run",
     "evaluate": "gridloom.training.evaluate:run",
     "report": "gridloom.report.task:run",
+    "predict": "gridloom.prediction.task:run",
     "probe": "gridloom.worker.probe:run",
 }
 
