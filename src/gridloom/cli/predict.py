@@ -82,7 +82,7 @@ def predict(
         request=request,
     )
     place = find_site(site, Path(found.manifest.analysis_file).parent, os.environ) if site else None
-    chosen = changed(settings(runs, jobs, "", place, image, container), preload=PRELOAD)
+    chosen = changed(settings(found.runs.root, jobs, "", place, image, container), preload=PRELOAD)
     with session(chosen) as here, progress() as listener, stopping(here.stop, chosen), leaving(here.stop):
         predicted = score_files(here, found, wanted, out, replace, listener)
     _show(predicted, request)

@@ -55,6 +55,6 @@ def report(
             where=str(found.folder),
             fix=f"`gridloom run {found.manifest.analysis_file}` goes on with it.",
         )
-    show_result(found, known.store)
+    show_result(found, found.runs.store)
     if show:
         webbrowser.open(found.page.resolve().as_uri())

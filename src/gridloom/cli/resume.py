@@ -23,7 +23,7 @@ def resume(
     """Go on with a run as it was begun: watch its jobs, collect their results, submit what is missing."""
     known = Runs(runs)
     found = known.find(run)
-    settings = settings_for(found, known, os.environ)
+    settings = settings_for(found, found.runs, os.environ)
     if detach:
         detached(found, settings)
         return

@@ -40,7 +40,7 @@ class Ntuple:
     sum_generator_weights: float | None
 
     def chunks(self, step: int | None = None, start: int = 0) -> Iterator[Chunk]:
-        """Events from `start` on in order, with every column that the recipe needs; raises DamagedFile, InvalidValue."""
+        """Events from `start` on in order, with all columns that the recipe needs; raises DamagedFile, InvalidValue."""
         with keyed(self._key):
             for chunk in self.tree.chunks(self.branches, step, start):
                 yield self._with_friends(chunk)

@@ -11,9 +11,11 @@ from gridloom.analysis.problems import nearest
 from gridloom.data.rootfile import is_remote
 from gridloom.errors import GridloomError, InvalidValue, KeyPath, NoFiles, Problems
 
+ANALYSIS_FOLDER = "the analysis file's folder"
 
-def expand(patterns: Sequence[str], folder: Path, key: KeyPath) -> tuple[str, ...]:
-    """Absolute paths of files and globs, sorted, each once; `folder` is where relative ones start.
+
+def expand(patterns: Sequence[str], folder: Path, key: KeyPath, start: str = ANALYSIS_FOLDER) -> tuple[str, ...]:
+    """Absolute paths of files and globs, sorted, each once; `folder` is where relative ones start, `start` its name.
 
     A pattern that names an existing file is taken literally, so brackets in file names need no escape. URLs stay as
     they are. Raises Problems with a NoFiles for every pattern that matches nothing.
@@ -22,7 +24,7 @@ def expand(patterns: Sequence[str], folder: Path, key: KeyPath) -> tuple[str, ..
     problems: list[GridloomError] = []
     for index, pattern in enumerate(patterns):
         try:
-            found.update(_matches(pattern, folder))
+            found.update(_matches(pattern, folder, start))
         except NoFiles as error:
             problems.append(NoFiles(error.what, where=error.where, fix=error.fix, key=(*key, index)))
     if problems:
@@ -30,7 +32,7 @@ def expand(patterns: Sequence[str], folder: Path, key: KeyPath) -> tuple[str, ..
     return tuple(sorted(found))
 
 
-def _matches(pattern: str, folder: Path) -> list[str]:
+def _matches(pattern: str, folder: Path, start: str) -> list[str]:
     if is_remote(pattern):
         return [pattern]
     # Not resolved: a link is named as the user knows it.
@@ -43,7 +45,7 @@ def _matches(pattern: str, folder: Path) -> list[str]:
         )
     matches = [path for path in glob.glob(str(whole), recursive=True) if Path(path).is_file()]  # noqa: PTH207
     if not matches:
-        raise _nothing(pattern, whole)
+        raise _nothing(pattern, whole, start)
     return [_readable(path) for path in matches]
 
 
@@ -57,11 +59,12 @@ def _readable(path: str) -> str:
     return path
 
 
-def _nothing(pattern: str, whole: Path) -> NoFiles:
+def _nothing(pattern: str, whole: Path, start: str) -> NoFiles:
+    fix = f"Relative paths start at {start}."
     if glob.has_magic(pattern):
-        what, fix = f"`{pattern}` matches no file", "Relative paths start at the analysis file's folder."
+        what = f"`{pattern}` matches no file"
     else:
-        what, fix = f"there is no file `{pattern}`", "Relative paths start at the analysis file's folder."
+        what = f"there is no file `{pattern}`"
         siblings = [path.name for path in whole.parent.iterdir()] if whole.parent.is_dir() else []
         near = nearest(whole.name, siblings)
         fix = f"Did you mean `{near}`? " * bool(near) + fix

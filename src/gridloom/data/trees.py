@@ -67,7 +67,7 @@ class Tree(Protocol):
         """Columns of a range of entries; raises DamagedFile."""
 
     def chunks(self, branches: Iterable[str], step: int | None = None, start: int = 0) -> Iterator[Chunk]:
-        """Entries from `start` on in order, `step` (by default: what suits the memory) at a time; raises DamagedFile."""
+        """Entries from `start` on, `step` (by default: what suits the memory) at a time; raises DamagedFile."""
 
 
 @contextmanager

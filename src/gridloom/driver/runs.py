@@ -67,6 +67,11 @@ class Run:
     def page(self) -> Path:
         return self.folder / REPORT / PAGE
 
+    @property
+    def runs(self) -> Runs:
+        """The folder of runs that it is in, and so its store: a run may be named by its path from anywhere."""
+        return Runs(self.folder.absolute().parent)
+
     def history(self) -> History:
         return history(read_journal(self.folder / JOURNAL))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from gridloom.analysis.models import Analysis, Sample
@@ -12,6 +13,8 @@ from gridloom.analysis.problems import nearest
 from gridloom.catalogue import Catalogue
 from gridloom.data.ntuple import inspect
 from gridloom.data.paths import expand
+from gridloom.data.recipe import Recipe
+from gridloom.data.trees import COPY_AGAIN
 from gridloom.errors import DamagedFile, GridloomError, InvalidValue, NotFound, Problems, merged
 from gridloom.prediction.recipe import application_recipe
 from gridloom.scoring import Group, Wanted, application_analysis
@@ -41,29 +44,25 @@ def look(analysis: Analysis, catalogue: Catalogue, wanted: Wanted, folder: Path)
     problems: list[GridloomError] = []
     for sample in _distinct(item.sample for item in asked):
         reduced = application_analysis(analysis, sample, nominal=bool(wanted.nominal))
-        recipe = application_recipe(reduced, wanted.request)
-        files: list[InputFile] = []
-
-        def one(item: _Asked) -> InputFile | tuple[GridloomError, ...]:
-            try:
-                found = inspect(reduced, recipe, item.path, item.friends).file  # noqa: B023 - used within the round
-            except Problems as error:
-                return error.errors
-            except GridloomError as error:
-                return (error,)
-            changed = None if wanted.fresh else _changed(found, item.known)
-            return found if changed is None else (changed,)
-
+        look_into = partial(_look_into, reduced, application_recipe(reduced, wanted.request), wanted.fresh)
         with ThreadPoolExecutor(_THREADS) as pool:
-            for result in pool.map(one, [item for item in asked if item.sample == sample]):
-                if isinstance(result, tuple):
-                    problems += (_outside(error) for error in result)
-                else:
-                    files.append(result)
-        groups.append(Group(analysis=reduced, files=tuple(files)))
+            found = list(pool.map(look_into, [item for item in asked if item.sample == sample]))
+        groups.append(Group(analysis=reduced, files=tuple(file for file in found if isinstance(file, InputFile))))
+        problems += (error for errors in found if not isinstance(errors, InputFile) for error in errors)
     if problems:
         raise Problems(merged(problems, "file"))
     return tuple(groups)
+
+
+def _look_into(analysis: Analysis, recipe: Recipe, fresh: bool, item: _Asked) -> InputFile | tuple[GridloomError, ...]:
+    try:
+        found = inspect(analysis, recipe, item.path, item.friends).file
+    except Problems as error:
+        return tuple(map(_outside, error.errors))
+    except GridloomError as error:
+        return (_outside(error),)
+    changed = None if fresh else _changed(found, item.known)
+    return found if changed is None else (changed,)
 
 
 def _distinct(samples: Iterable[Sample]) -> list[Sample]:
@@ -76,9 +75,9 @@ def _distinct(samples: Iterable[Sample]) -> list[Sample]:
 
 def _outside(error: GridloomError) -> GridloomError:
     """The sample that is scored stands in no file: an error about it has no place there."""
-    if error.key[:1] != ("samples",):
-        return error
-    return type(error)(error.what, where=error.where, fix=error.fix)
+    key = () if error.key[:1] == ("samples",) else error.key
+    fix = "Copy the file again, or leave it out." if error.fix == COPY_AGAIN else error.fix
+    return type(error)(error.what, where=error.where, fix=fix, key=key)
 
 
 def _changed(found: InputFile, known: InputFile | None) -> GridloomError | None:
@@ -98,10 +97,10 @@ def _changed(found: InputFile, known: InputFile | None) -> GridloomError | None:
 
 
 def _asked(analysis: Analysis, catalogue: Catalogue, wanted: Wanted, folder: Path) -> tuple[_Asked, ...]:
-    paths = expand(wanted.files, folder, ())
+    paths = _expanded(wanted.files, folder)
     known = {file.path: (name, file) for name, sample in catalogue.samples.items() for file in sample.files}
-    others = [expand(patterns, folder, ()) for patterns in wanted.friends]
-    nominal = expand(wanted.nominal, folder, ()) if wanted.nominal else ()
+    others = [_expanded(patterns, folder) for patterns in wanted.friends]
+    nominal = _expanded(wanted.nominal, folder) if wanted.nominal else ()
     for found, what in (*((found, "friend") for found in others), *([(nominal, "nominal")] if nominal else [])):
         if len(found) != len(paths):
             raise InvalidValue(
@@ -120,6 +119,13 @@ def _asked(analysis: Analysis, catalogue: Catalogue, wanted: Wanted, folder: Pat
             )
         )
     return tuple(result)
+
+
+def _expanded(patterns: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    try:
+        return expand(patterns, folder, (), "the current folder")
+    except Problems as error:
+        raise Problems(type(one)(one.what, where=one.where, fix=one.fix) for one in error.errors) from error
 
 
 def _like(
@@ -174,7 +180,7 @@ def _friends(sample: Sample, path: str, given: tuple[str, ...]) -> tuple[str, ..
     apart = sum(friend.files is not None for friend in sample.friends)
     if apart != len(given):
         raise InvalidValue(
-            f"{len(given)} friend files were given, and the analysis reads {apart} friend trees from files of their own",
+            f"{len(given)} friend files were given; the analysis reads {apart} friend trees from files of their own",
             where=path,
             fix="Give the files of each of these friend trees with an option `--friend`, in the analysis' order.",
         )

@@ -11,7 +11,10 @@ from gridloom.scoring import SAMPLE, Request
 
 
 def application_recipe(analysis: Analysis, request: Request) -> Recipe:
-    """The recipe of the one sample that is scored. Raises InvalidValue for a variation of a branch that nothing reads."""
+    """The recipe of the one sample that is scored.
+
+    Raises InvalidValue for a variation of a branch that nothing reads.
+    """
     recipe = make_recipe(analysis, SAMPLE)
     changing = [formula for formula in recipe.formulas if formula not in recipe.event_id]
     read = frozenset[str]().union(*(formula.branches for formula in changing))
