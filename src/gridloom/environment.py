@@ -26,7 +26,8 @@ from gridloom.task import OWN_CODE, Kind
 if TYPE_CHECKING:  # a job's small parent process should not wait for it
     from gridloom.analysis.models import Analysis
 
-# Distributions whose version can change a result of each kind; alternatives (one of which must be there) by "|".
+# Distributions whose version can change a result of each kind; alternatives (one of which must be there) by "|"; with
+# "?" those that may be missing: each serves one format.
 _NUMBERS = ("numpy",)
 _TENSORFLOW = ("tensorflow|tensorflow-cpu", "keras")
 DISTRIBUTIONS: dict[Kind, tuple[str, ...]] = {
@@ -36,6 +37,7 @@ DISTRIBUTIONS: dict[Kind, tuple[str, ...]] = {
     "evaluate": (*_NUMBERS, "scipy", "scikit-learn", *_TENSORFLOW),
     "report": (*_NUMBERS, "matplotlib", "mplhep", "jinja2"),
     "predict": (*_NUMBERS, *_TENSORFLOW, "uproot", "awkward", "vector"),
+    "export": (*_NUMBERS, *_TENSORFLOW, "scipy", "?onnx", "?onnxruntime", "?tf2onnx", "?ai-edge-litert"),
 }
 
 
@@ -122,7 +124,7 @@ def versions(packages: Iterable[str] = ()) -> dict[str, str]:
     for name in names:
         with suppress(EnvironmentProblem):
             found |= dict([_version(name)])
-    return found
+    return {name: version for name, version in found.items() if not name.startswith("?")}
 
 
 def machine() -> dict[str, str]:
@@ -270,9 +272,11 @@ def _installed(name: str) -> str:
 
 
 def _version(names: str) -> tuple[str, str]:
-    for name in names.split("|"):
+    for name in names.removeprefix("?").split("|"):
         if found := _installed(name):
             return name, found
+    if names.startswith("?"):
+        return names, "not installed"
     raise EnvironmentProblem(
         f"{names.replace('|', ' or ')} is not installed",
         where=sys.prefix,

@@ -145,6 +145,18 @@ class LossNotFinite(GridloomError):
     exit_code = 42
 
 
+class ExportMismatch(GridloomError):
+    """An exported file does not say what the trained model says."""
+
+    exit_code = 43
+
+
+class UnsupportedLayer(GridloomError):
+    """A layer that an export's format cannot take."""
+
+    exit_code = 44
+
+
 # --- running ----------------------------------------------------------------------------------------------------
 class DiskFull(GridloomError):
     exit_code = 50
@@ -272,6 +284,8 @@ KINDS: dict[str, type[GridloomError]] = {
         UserModelError,
         OutputShape,
         LossNotFinite,
+        ExportMismatch,
+        UnsupportedLayer,
         DiskFull,
         DamagedResult,
         TaskFailed,

@@ -63,6 +63,7 @@ DEPENDS: dict[Kind, tuple[str, ...]] = {
     "train": (*_LEARN, "model", "packages", "training"),
     "reference": (*_LEARN, "training.seed"),
     "evaluate": ("name", *_LEARN, "model", "packages", "training", "evaluation"),
+    "export": ("name", *_LEARN, "model", "packages", "training.seed", "evaluation"),
     "predict": (
         "definitions",
         "selection",
@@ -88,10 +89,13 @@ _MEMORY_MB: dict[Kind, int] = {
     "evaluate": 6000,
     "report": 3000,
     "predict": 3000,
+    "export": 4000,
 }
 _MASKED_NAME = "masked"
 _MASKED_FILES = ("*",)
 _Key = tuple[str, ...]
+# Kinds that import the user's own modules where they are named in the task.
+_LOADS_CODE: tuple[Kind, ...] = ("train", "predict", "export")
 
 MOST_GROUPS = 32
 SMALLEST_GROUP = 50_000_000  # bytes
@@ -169,6 +173,25 @@ def make_prediction(
     return Plan(tasks=tuple(tasks))
 
 
+def make_export(
+    analysis: Analysis, formats: Iterable[str], inputs: tuple[str, ...], *, environment: Environment, folder: str
+) -> Plan:
+    """A task for each format; `inputs` are the `prepare` and `train` tasks of a run."""
+    planner = _Planner(analysis=analysis, code=environment.code, environment=environment.kinds, folder=folder)
+    masked = mask(analysis, "export")
+    return Plan(
+        tasks=tuple(
+            planner.task(
+                "export",
+                f"export {name}",
+                {"analysis": masked, "format": name, "name": analysis.name},
+                inputs=inputs,
+            )
+            for name in dict.fromkeys(formats)
+        )
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Planner:
     analysis: Analysis
@@ -194,7 +217,7 @@ class _Planner:
             inputs=inputs,
             files=files,
             lost_files=lost_files,
-            code=self.code if kind in ("train", "predict") else "",
+            code=self.code if kind in _LOADS_CODE else "",
             environment=self.environment[kind],
             folder=self.folder,
             resources=Resources(cores=cores, memory_mb=_MEMORY_MB[kind]),

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from gridloom.files import digest_json
 
-Kind = Literal["prepare", "train", "reference", "evaluate", "report", "predict", "probe"]
+Kind = Literal["prepare", "train", "reference", "evaluate", "report", "predict", "export", "probe"]
 
 # Raised when a kind of task computes something else from the same parameters: old results are then not reused.
 CONTRACT_VERSIONS: dict[Kind, int] = {
@@ -21,12 +21,13 @@ CONTRACT_VERSIONS: dict[Kind, int] = {
     "evaluate": 1,
     "report": 1,
     "predict": 1,
+    "export": 1,
     "probe": 1,  # looks at a worker node for `gridloom site check`; part of no plan
 }
 
 
 # Kinds that run the user's own model, and so depend on the packages that it needs.
-OWN_CODE: frozenset[Kind] = frozenset({"train", "evaluate", "predict"})
+OWN_CODE: frozenset[Kind] = frozenset({"train", "evaluate", "predict", "export"})
 
 # Kinds that save their state when asked to stop and go on from there; the others begin again.
 SAVES: frozenset[Kind] = frozenset({"train", "predict"})

@@ -193,6 +193,11 @@ class Feature(Part):
         default="mean", description="What the model sees instead: the training mean, or a number."
     )
     indicator: Flag = Field(default=True, description="Add an input that is 1 where the value is missing.")
+    unit: str = Field(
+        default="",
+        exclude_if=lambda unit: not unit,  # what is not said does not change what a task is called
+        description="Unit of the values, such as `GeV`; exported files state it.",
+    )
 
 
 def _feature(item: object) -> object:

@@ -9,7 +9,23 @@ from typing import Annotated, NoReturn
 import typer
 
 from gridloom import __version__
-from gridloom.cli import cancel, check, clean, image, logs, new, plan, predict, report, resume, run, site, status, watch
+from gridloom.cli import (
+    cancel,
+    check,
+    clean,
+    export,
+    image,
+    logs,
+    new,
+    plan,
+    predict,
+    report,
+    resume,
+    run,
+    site,
+    status,
+    watch,
+)
 from gridloom.cli.console import errors, print_error
 from gridloom.crash import write_crash_log
 from gridloom.errors import GridloomError, Interrupted
@@ -34,6 +50,7 @@ for command in (
     cancel.cancel,
     report.report,
     predict.predict,
+    export.export,
     clean.clean,
 ):
     app.command()(command)

@@ -59,7 +59,7 @@ def predict(here: Session, run: Run, wanted: Wanted, out: Path, replace: bool, l
     tree (unless it is to be replaced), and the error that stopped it.
     """
     loaded = loaded_of(run)
-    models = _models(run, here.settings.runs.store)
+    models = networks(run, here.settings.runs.store)
     groups, environment = _looked(here, run, loaded, wanted)
     folder = loaded.path.parent.resolve()
     plan = make_prediction(groups, wanted.request, models, environment=environment, folder=str(folder))
@@ -85,7 +85,8 @@ def predict(here: Session, run: Run, wanted: Wanted, out: Path, replace: bool, l
     return Predicted(friends=tuple(sorted(friends, key=lambda friend: friend.of.path)), kept=kept)
 
 
-def _models(run: Run, store: Store) -> tuple[str, ...]:
+def networks(run: Run, store: Store) -> tuple[str, ...]:
+    """The `train` tasks of a run. Raises NotFound unless all have their result."""
     found = tuple(task.id for task in run.manifest.tasks if task.kind == "train")
     missing = [task_id for task_id in found if store.verify(task_id) is None]
     if missing:
@@ -112,11 +113,11 @@ def _looked(here: Session, run: Run, loaded: LoadedAnalysis, wanted: Wanted) -> 
     with placed(loaded):
         environment = Environment.model_validate(here.ask("environment", own))
         groups = TypeAdapter(tuple[Group, ...]).validate_python(here.ask("score", asked))
-    _check_code(run, environment)
+    check_code(run, environment)
     return groups, environment
 
 
-def _check_code(run: Run, environment: Environment) -> None:
+def check_code(run: Run, environment: Environment) -> None:
     """The networks are loaded with the user's own layers: these must be the ones that were trained."""
     told = JsonObject.validate_json((run.folder / "provenance.json").read_bytes())
     if told.get("code") and told["code"] != environment.code_files:

@@ -30,7 +30,9 @@ def signature(model: Any) -> dict[str, Any]:
 class Predictor:
     """Scores of one fold's model: (n, C) float32, one column per class, or (n, 1) for a regression."""
 
+    model: Any
     apply: Any
+    inputs: Mapping[str, Any]  # what `apply` takes
     columns: int
     positive: int | None
 
@@ -38,12 +40,14 @@ class Predictor:
     def from_model(cls, model: Any, description: Mapping[str, Any]) -> Predictor:
         """From a Keras model and what model.json says of it."""
 
-        @tf.function(autograph=False, input_signature=[signature(model)])  # type: ignore[untyped-decorator]
-        def apply(inputs: Mapping[str, Any]) -> Any:
-            return model(inputs, training=False)
+        inputs = signature(model)
+
+        @tf.function(autograph=False, input_signature=[inputs])  # type: ignore[untyped-decorator]
+        def apply(tensors: Mapping[str, Any]) -> Any:
+            return model(tensors, training=False)
 
         columns = 1 if description["kind"] == "regression" else len(description["classes"])
-        return cls(apply=apply, columns=columns, positive=description["positive"])
+        return cls(model=model, apply=apply, inputs=inputs, columns=columns, positive=description["positive"])
 
     def __call__(self, inputs: Inputs) -> npt.NDArray[np.float32]:
         tensors = {name: tf.convert_to_tensor(_filled(values)) for name, values in as_inputs(inputs).items()}

@@ -29,6 +29,7 @@ KINDS: dict[str, str] = {
     "evaluate": "gridloom.training.evaluate:run",
     "report": "gridloom.report.task:run",
     "predict": "gridloom.prediction.task:run",
+    "export": "gridloom.export.task:run",
     "probe": "gridloom.worker.probe:run",
 }
 
