@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
 from rich.text import Text
 
 from gridloom.analysis.load import LoadedAnalysis, load_analysis
@@ -9,16 +12,23 @@ from gridloom.analysis.models import Analysis
 from gridloom.analysis.queries import class_names, classes_of, expressions_of, sample_tree
 from gridloom.catalogue import Catalogue
 from gridloom.cli.console import new_table, output, size_text
-from gridloom.cli.options import RUNS, AnalysisFile, settings
+from gridloom.cli.options import RUNS, AnalysisFile, format_named, settings
 from gridloom.driver.session import session
 from gridloom.expressions import parse, parse_all
 
 
-def check(analysis_file: AnalysisFile) -> None:
+def check(
+    analysis_file: AnalysisFile,
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="FORMAT", help="Also whether the model can be exported so; may be repeated."),
+    ] = None,
+) -> None:
     """Check the analysis file and its data: every error at once, or what will be read."""
+    formats = [format_named(name) for name in to or ()]
     loaded = load_analysis(analysis_file)
     with session(settings(RUNS, jobs=1)) as here:
-        here.check(loaded)
+        here.check(loaded, formats)
         prepared = here.prepare(loaded)
     _show(loaded, prepared.catalogue)
 

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from gridloom.cli.console import new_table, output, shown_path, size_text
-from gridloom.cli.options import RUNS, Jobs, RunsFolder, SiteName, settings
+from gridloom.cli.options import RUNS, Jobs, RunsFolder, SiteName, format_named, settings
 from gridloom.cli.progress import progress
 from gridloom.cli.run import leaving, stopping
 from gridloom.driver.export import PRELOAD, Exported
@@ -19,8 +19,7 @@ from gridloom.driver.export import export as export_run
 from gridloom.driver.runs import Runs
 from gridloom.driver.session import session
 from gridloom.driver.settings import find_site
-from gridloom.errors import InvalidValue
-from gridloom.exporting import FORMATS, FormatName
+from gridloom.exporting import FORMATS
 
 
 def export(
@@ -44,19 +43,12 @@ def export(
     model; one that disagrees is not written.
     """
     found = Runs(runs).find(run)
-    formats = [_format(name) for name in (*to, *(more or ()))]
+    formats = [format_named(name) for name in (*to, *(more or ()))]
     place = find_site(site, Path(found.manifest.analysis_file).parent, os.environ) if site else None
     chosen = changed(settings(found.runs.root, jobs, "", place), preload=PRELOAD)
     with session(chosen) as here, progress() as listener, stopping(here.stop, chosen), leaving(here.stop):
         exported = export_run(here, found, formats, out, replace, listener)
     _show(exported)
-
-
-def _format(name: str) -> FormatName:
-    for known in FORMATS:
-        if name == known:
-            return known
-    raise InvalidValue(f"there is no format `{name}`", fix=f"Formats: {', '.join(FORMATS)}.")
 
 
 def _show(exported: tuple[Exported, ...]) -> None:

@@ -9,6 +9,8 @@ import typer
 
 from gridloom.driver.runs import Runs
 from gridloom.driver.settings import PRELOAD, Settings, image_named
+from gridloom.errors import InvalidValue
+from gridloom.exporting import FORMATS, FormatName
 from gridloom.sites.load import LoadedSite
 
 # Whether it can be read is for the loader to say, with an exit code of its own.
@@ -45,6 +47,14 @@ ContainerRuntime = Annotated[
 ]
 
 RUNS = Path("runs")
+
+
+def format_named(name: str) -> FormatName:
+    """A format of exports. Raises InvalidValue."""
+    for known in FORMATS:
+        if name == known:
+            return known
+    raise InvalidValue(f"there is no format `{name}`", fix=f"Formats: {', '.join(FORMATS)}.")
 
 
 def settings(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from gridloom.engines.local import LocalEngine, LocalSettings
 from gridloom.engines.surroundings import Surroundings
 from gridloom.environment import Environment
 from gridloom.errors import GridloomError, ImageProblem, Problems
+from gridloom.exporting import FormatName
 from gridloom.files import digest_json, writing
 from gridloom.journal import Journal, lease
 from gridloom.plan import Plan, make_plan
@@ -75,11 +76,11 @@ class Session:
         )
         return Prepared(loaded=loaded, catalogue=catalogue, environment=environment, plan=plan)
 
-    def check(self, loaded: LoadedAnalysis) -> JsonValue:
-        """Look into the files: what is read of them. Raises all errors found, with their place in the file."""
+    def check(self, loaded: LoadedAnalysis, formats: Sequence[FormatName] = ()) -> JsonValue:
+        """Look into the files, and whether these formats take the model. Raises all errors, with their places."""
         self.show(loaded)
         with placed(loaded):
-            return self.ask("check", _arguments(loaded))
+            return self.ask("check", {**_arguments(loaded), "formats": list(formats)})
 
     def ask(self, operation: str, arguments: dict[str, JsonValue]) -> JsonValue:
         """What a worker answers; it has what is too heavy for this process."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,32 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from gridloom.analysis.models import Analysis
 from gridloom.errors import GridloomError, UnsupportedLayer
 from gridloom.export.formats import load_format
-from gridloom.export.graph import Graph
+from gridloom.export.graph import Graph, graphs_of
 from gridloom.exporting import FormatName, Port
+from gridloom.models.check import untrained
 from gridloom.prediction.models import FoldModels
+from gridloom.training.outputs import describe_model
+from gridloom.training.predict import Predictor
+
+
+def check_formats(analysis: Analysis, folder: Path, formats: Sequence[FormatName]) -> tuple[GridloomError, ...]:
+    """What formats cannot take of an analysis' model, before it is trained: UnsupportedLayer, EnvironmentProblem."""
+    errors: list[GridloomError] = []
+    model = untrained(analysis, folder).model
+    predictor = Predictor.from_model(model, describe_model(analysis))
+    models = FoldModels(members=((predictor,),))
+    for name in formats:
+        try:
+            with layers_named(name, models), tempfile.TemporaryDirectory() as place:
+                form = load_format(name)
+                for written in form.write(graphs_of(models, form.SELECTOR), Path(place), "untrained"):
+                    form.open(written.path, written.signature)
+        except GridloomError as error:
+            errors.append(error)
+    return tuple(errors)
 
 
 @contextmanager
@@ -34,7 +55,7 @@ def layers_named(name: FormatName, models: FoldModels) -> Iterator[None]:
         what = ", ".join(f"`{layer}`" for layer in bad) if bad else "this network"
         raise UnsupportedLayer(
             f"the format `{name}` cannot take {what}: {type(error).__name__}: {said[-1][:300] if said else ''}",
-            fix="Use other layers, or another format (`gridloom check --to` says before a training).",
+            fix="Use other layers or another format; `gridloom check --to` says it before a training.",
             key=("model",),
         ) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -12,6 +13,9 @@ from gridloom.analysis.queries import model_name, output_count
 from gridloom.environment import check_source, code_files
 from gridloom.errors import GridloomError, InvalidValue, UnknownKey, UserModelError
 from gridloom.models import MODELS
+
+if TYPE_CHECKING:
+    from gridloom.models.network import Network
 
 
 def check_model(analysis: Analysis, folder: Path) -> tuple[GridloomError, ...]:
@@ -26,6 +30,15 @@ def check_model(analysis: Analysis, folder: Path) -> tuple[GridloomError, ...]:
         check_source(analysis.model.function, code_files(analysis.model.function, folder))
     except UserModelError as error:
         return (error,)
+    try:
+        untrained(analysis, folder)
+    except GridloomError as error:
+        return (error,)
+    return ()
+
+
+def untrained(analysis: Analysis, folder: Path) -> Network:
+    """The network of an analysis with transforms that change nothing; raises what `build_network` raises."""
     from gridloom.models.network import Moments, Transforms, build_network
 
     def plain(columns: int) -> Moments:
@@ -38,11 +51,7 @@ def check_model(analysis: Analysis, folder: Path) -> tuple[GridloomError, ...]:
         collections={name: plain(len(part.features)) for name, part in analysis.collections.items()},
         target=None if analysis.target.regression is None else plain(1),
     )
-    try:
-        build_network(analysis, transforms, output_count(analysis), folder)
-    except GridloomError as error:
-        return (error,)
-    return ()
+    return build_network(analysis, transforms, output_count(analysis), folder)
 
 
 def named_model_errors(analysis: Analysis) -> tuple[GridloomError, ...]:

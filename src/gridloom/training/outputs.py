@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+from gridloom.analysis.models import Analysis
 from gridloom.analysis.queries import class_names, model_name, signal_indices
 from gridloom.errors import Interrupted
 from gridloom.files import write_json
@@ -30,19 +31,25 @@ def write_outputs(training: Training, position: Position, first_step: float | No
     _write_scores(training)
 
 
-def _description(training: Training) -> dict[str, Any]:
-    analysis = training.analysis
+def describe_model(analysis: Analysis) -> dict[str, Any]:
+    """What a network is, and how its outputs are read."""
     regression = analysis.target.regression is not None
-    two = not regression and len(training.dataset.classes) == 2
+    classes = class_names(analysis)
     return {
         "kind": "regression" if regression else "classification",
         "model": analysis.model.function or model_name(analysis),
-        "parameters": training.network.model.count_params(),
-        "classes": list(class_names(analysis)),
-        "positive": signal_indices(analysis)[0] if two else None,
-        "xla": uses_xla(analysis),
-        "steps_per_call": training.stream.steps_per_call,
+        "classes": list(classes),
+        "positive": signal_indices(analysis)[0] if len(classes) == 2 else None,
         "user_module": None if analysis.model.function is None else analysis.model.function.partition(":")[0],
+    }
+
+
+def _description(training: Training) -> dict[str, Any]:
+    return {
+        **describe_model(training.analysis),
+        "parameters": training.network.model.count_params(),
+        "xla": uses_xla(training.analysis),
+        "steps_per_call": training.stream.steps_per_call,
     }
 
 

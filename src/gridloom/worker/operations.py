@@ -11,6 +11,7 @@ from pydantic import JsonValue, TypeAdapter
 from gridloom.analysis.models import Analysis
 from gridloom.environment import describe_environment, package_problems
 from gridloom.errors import Problems
+from gridloom.exporting import FORMATS
 
 Arguments = Mapping[str, JsonValue]
 Operation = Callable[[Arguments], JsonValue]
@@ -57,6 +58,11 @@ def check(arguments: Arguments) -> JsonValue:
     missing = tuple(package_problems(analysis))
     # A model without the packages it needs would only fail at its imports.
     errors = (*missing, *check_files(analysis, folder), *(() if missing else check_model(analysis, folder)))
+    formats = [name for name in FORMATS if name in _texts(arguments.get("formats"))]
+    if formats and not errors:
+        from gridloom.export.failures import check_formats
+
+        errors = check_formats(analysis, folder, formats)
     if errors:
         raise Problems(errors)
     return None
@@ -73,6 +79,10 @@ def score(arguments: Arguments) -> JsonValue:
     found = look(analysis, catalogue, Wanted.model_validate(arguments["wanted"]), folder)
     answer: JsonValue = TypeAdapter(tuple[Group, ...]).dump_python(found, mode="json", by_alias=True)
     return answer
+
+
+def _texts(value: JsonValue) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 def describe(arguments: Arguments) -> JsonValue:
