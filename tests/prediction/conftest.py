@@ -1,45 +1,5 @@
-"""A finished run, once for all tests of the room, trained through the command line."""
+"""What the tests of the room share: a finished run."""
 
-from __future__ import annotations
+from scored_run import folder, run
 
-from pathlib import Path
-from typing import Any
-
-import pytest
-from whole_runs import Run, run_analysis, write_analysis
-
-from gridloom.testing.ntuples import write_sample
-
-CONTENT: dict[str, Any] = {
-    "gridloom": 1,
-    "name": "scored",
-    "samples": {
-        "signal": {"files": "signal.root", "class": "tt+b", "weight": "genWeight"},
-        "background": {"files": "background.root", "class": "tt", "weight": "genWeight"},
-        "data": {"files": "data.root", "data": True},
-    },
-    "selection": {"met": "MET_pt > 20"},
-    "features": ["MET_pt", "Lepton_pt", {"name": "mass", "missing": -999}, "nJet"],
-    "collections": {"jets": {"at_most": 3, "features": ["Jet_pt", "Jet_eta"], "order_by": "-Jet_pt"}},
-    "target": {"signal": "tt+b"},
-    "folds": 3,
-    "training": {"batch": 64, "epochs": 2},
-    "evaluation": {"bootstrap": 20, "reference": False},
-}
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of three samples, one of them collision data, with a collection."""
-    folder = tmp_path_factory.mktemp("prediction")
-    for seed, name in enumerate(("signal", "background", "data"), start=1):
-        write_sample(
-            folder / f"{name}.root", events=500 * seed, seed=seed, signal=name == "signal", first_event=seed * 10_000
-        )
-    return run_analysis(write_analysis(folder / "analysis.yaml", CONTENT), folder / "runs")
-
-
-@pytest.fixture(scope="session")
-def folder(run: Run) -> Path:
-    """Where the analysis file and its ROOT files are."""
-    return run.store.parent.parent
+__all__ = ["folder", "run"]

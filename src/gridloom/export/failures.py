@@ -51,13 +51,19 @@ def layers_named(name: FormatName, models: FoldModels) -> Iterator[None]:
         raise
     except Exception as error:
         bad = unsupported(name, models.members[0][0].model)
-        said = str(error).strip().splitlines()
         what = ", ".join(f"`{layer}`" for layer in bad) if bad else "this network"
         raise UnsupportedLayer(
-            f"the format `{name}` cannot take {what}: {type(error).__name__}: {said[-1][:300] if said else ''}",
+            f"the format `{name}` cannot take {what}: {_said(error)}",
             fix="Use other layers or another format; `gridloom check --to` says it before a training.",
             key=("model",),
         ) from error
+
+
+def _said(error: Exception) -> str:
+    """The line of a converter's pages that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line.partition("error: ")[2] for line in lines if "error: " in line]
+    return f"{type(error).__name__}: {(telling or lines[-1:] or ['no further text'])[0][:300]}"
 
 
 def unsupported(name: FormatName, model: Any) -> list[str]:

@@ -25,10 +25,8 @@ def write(graphs: Sequence[Graph], folder: Path, stem: str) -> tuple[Written, ..
 
 
 def _write(graph: Graph, path: Path) -> Written:
-    # By default a choice becomes products with 0 and 1, in which the NaN of a missing value spreads to the other side.
-    choices: dict[str, Any] = {name: (_choose, []) for name in ("Select", "SelectV2")}
     model, _ = tf2onnx.convert.from_function(
-        graph.function, input_signature=graph.specs, opset=OPSET, custom_op_handlers=choices
+        graph.function, input_signature=graph.specs, opset=OPSET, custom_op_handlers=CHOICES
     )
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())
@@ -38,6 +36,10 @@ def _write(graph: Graph, path: Path) -> Written:
 def _choose(_context: Any, node: Any, _name: str, _arguments: Any) -> Any:
     node.type = "Where"
     return node
+
+
+# By default a choice becomes products with 0 and 1, in which the NaN of a missing value spreads to the other side.
+CHOICES: dict[str, Any] = {name: (_choose, []) for name in ("Select", "SelectV2")}
 
 
 def describe(path: Path, description: Description) -> None:
