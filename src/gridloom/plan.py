@@ -63,7 +63,7 @@ DEPENDS: dict[Kind, tuple[str, ...]] = {
     "train": (*_LEARN, "model", "packages", "training"),
     "reference": (*_LEARN, "training.seed"),
     "evaluate": ("name", *_LEARN, "model", "packages", "training", "evaluation"),
-    "export": ("name", *_LEARN, "model", "packages", "training.seed", "evaluation"),
+    "export": ("name", *_LEARN, "model", "packages", "training.seed", "training.seeds", "evaluation"),
     "predict": (
         "definitions",
         "selection",
@@ -142,7 +142,7 @@ def make_plan(
     planner = _Planner(analysis=analysis, code=code, environment=environment, folder=folder)
     prepare = planner.prepare(catalogue)
     shards = tuple(task.id for task in prepare)
-    train = planner.folds("train", shards)
+    train = planner.networks(shards)
     reference = planner.folds("reference", shards) if analysis.evaluation.reference else ()
     models = tuple(task.id for task in train)
     evaluate = planner.task(
@@ -241,11 +241,23 @@ class _Planner:
 
     def folds(self, kind: Kind, shards: tuple[str, ...]) -> tuple[Task, ...]:
         masked = mask(self.analysis, kind)
-        cores = self.analysis.training.threads if kind == "train" else 1
         return tuple(
-            self.task(kind, f"{kind} fold {fold}", {"analysis": masked, "fold": fold}, inputs=shards, cores=cores)
+            self.task(kind, f"{kind} fold {fold}", {"analysis": masked, "fold": fold}, inputs=shards)
             for fold in range(self.analysis.folds)
         )
+
+    def networks(self, shards: tuple[str, ...]) -> tuple[Task, ...]:
+        """The trainings: fold by fold, and of each fold those of all seeds, each as if there were no others."""
+        settings = self.analysis.training
+        tasks: list[Task] = []
+        for fold in range(self.analysis.folds):
+            for seed in range(settings.seed, settings.seed + settings.seeds):
+                one = settings.model_copy(update={"seed": seed, "seeds": 1})
+                masked = mask(self.analysis.model_copy(update={"training": one}), "train")
+                label = f"train fold {fold}" + (f" seed {seed}" if settings.seeds > 1 else "")
+                parameters: dict[str, JsonValue] = {"analysis": masked, "fold": fold}
+                tasks.append(self.task("train", label, parameters, inputs=shards, cores=settings.threads))
+        return tuple(tasks)
 
 
 def mask(analysis: Analysis, kind: Kind, *, only_sample: str | None = None) -> dict[str, JsonValue]:

@@ -323,6 +323,14 @@ class Training(Part):
     schedule: Schedule = Field(default_factory=Schedule, description="How the learning rate changes.")
     early_stopping: EarlyStopping | None = Field(default_factory=EarlyStopping, description="`null` trains all epochs.")
     seed: Whole = Field(default=1, ge=0, lt=2**31, description="Seed of weights, order and dropout.")
+    seeds: Whole = Field(
+        default=1,
+        ge=1,
+        le=100,
+        exclude_if=lambda seeds: seeds == 1,  # what is not said does not change what a task is called
+        description="Networks per fold, of the seeds `seed`, `seed` + 1, ...: scores are their mean; predictions state "
+        "their spread.",
+    )
     threads: Whole = Field(default=1, ge=1, description="Compute threads of one training.")
     xla: Literal["auto", "on", "off"] = Field(
         default="auto", description="Compile the loop with XLA; `auto`: small networks."

@@ -21,7 +21,7 @@ from gridloom.files import write_bytes
 from gridloom.messages import Reply, Request, errors_from_json, one_error, progress_of
 
 # Kinds of tasks that a preloaded worker is kept for; the others go to a plain one when there is one.
-_HEAVY = frozenset({"train", "evaluate"})
+_HEAVY = frozenset({"train", "evaluate", "predict", "export"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridloom.data.dataset import Inputs
-from gridloom.errors import DamagedResult
-from gridloom.training.ensemble import Scores, combined
+from gridloom.training.ensemble import Scores, by_fold, combined
 from gridloom.training.predict import Predictor, load_predictor
 
 
@@ -61,23 +59,3 @@ def load_fold_models(folders: Mapping[str, Path], k: int, *, user_folder: Path) 
             tuple(load_predictor(folder, user_folder=user_folder) for folder in group) for group in by_fold(folders, k)
         )
     )
-
-
-def by_fold(folders: Mapping[str, Path], k: int) -> tuple[tuple[Path, ...], ...]:
-    """The folders of `train` tasks, fold by fold; of one fold in the order of their seeds, which is the tasks'."""
-    found: list[list[Path]] = [[] for _ in range(k)]
-    for folder in folders.values():
-        number = int(json.loads((folder / "fold.json").read_text(encoding="utf-8"))["fold"])
-        if number < k:
-            found[number].append(folder)
-    _check_complete(found)
-    return tuple(tuple(group) for group in found)
-
-
-def _check_complete(found: Sequence[Sequence[Path]]) -> None:
-    numbers = [len(group) for group in found]
-    if min(numbers) == 0 or min(numbers) != max(numbers):
-        raise DamagedResult(
-            f"networks of the folds 0 to {len(found) - 1}: {', '.join(map(str, numbers))} instead of the same number",
-            fix="Run again: what is missing is done anew.",
-        )

@@ -17,10 +17,12 @@ from gridloom.errors import DamagedResult, Interrupted
 from gridloom.physics.bootstrap import IntArray
 from gridloom.physics.evaluate import evaluate
 from gridloom.physics.events import ScoreArray, ScoredEvents
+from gridloom.physics.importance import Predict
 from gridloom.physics.learning import learning_curve, read_history
 from gridloom.physics.material import Material
 from gridloom.physics.results import write_evaluation
 from gridloom.task import Context, Progress
+from gridloom.training.ensemble import by_fold, combined
 from gridloom.training.reference import ReferenceNotes
 
 EVALUATION = "evaluation.json"
@@ -53,9 +55,11 @@ def run(context: Context) -> None:
 
     analysis = Analysis.model_validate(context.task.parameters["analysis"])
     dataset = open_dataset(analysis, [path for name, path in context.inputs.items() if name.startswith("prepare-")])
-    trained = fold_folders(context.inputs, "train-", analysis.folds)
+    trained = by_fold(
+        {name: path for name, path in context.inputs.items() if name.startswith("train-")}, analysis.folds
+    )
     columns = len(dataset.classes) or 1
-    network = _fold_scores(trained, len(dataset), columns)
+    network = _mean_scores(trained, len(dataset), columns)
     own = network.by(dataset.fold.astype(np.int64), 0)
     np.save(context.output / SCORES, own)
     trees = fold_folders(context.inputs, "reference-", analysis.folds) if analysis.evaluation.reference else ()
@@ -66,12 +70,34 @@ def run(context: Context) -> None:
         statistics=dataset.statistics,
         scales=dataset.scales,
         gather=dataset.inputs,
-        predictors=[load_predictor(folder, user_folder=Path(context.task.folder)) for folder in trained],
-        learning=tuple(learning_curve(i, read_history(folder / "history.json")) for i, folder in enumerate(trained)),
-        notes=reference_notes(trees),
+        predictors=[
+            _together([load_predictor(folder, user_folder=Path(context.task.folder)) for folder in group])
+            for group in trained
+        ],
+        learning=tuple(learning_curve(i, read_history(group[0] / "history.json")) for i, group in enumerate(trained)),
+        notes=(*seed_notes(len(trained[0])), *reference_notes(trees)),
         tick=_ticker(context, _expected_ticks(analysis, columns)),
     )
     write_evaluation(context.output / EVALUATION, evaluate(material))
+
+
+def _mean_scores(groups: Sequence[Sequence[Path]], events: int, columns: int) -> FoldScores:
+    """Fold by fold the scores of all its networks as one."""
+    members = [_fold_scores(member, events, columns).folds for member in zip(*groups, strict=True)]
+    return FoldScores(folds=tuple(combined(fold).mean for fold in zip(*members, strict=True)))
+
+
+def _together(predictors: Sequence[Predict]) -> Predict:
+    """The networks of a fold as one."""
+    return lambda inputs: combined([predict(inputs) for predict in predictors]).mean
+
+
+def seed_notes(networks: int) -> tuple[str, ...]:
+    """What several networks per fold mean for the figures, in words."""
+    if networks == 1:
+        return ()
+    said = f"Each fold has {networks} networks that differ in their seed; scores are their mean."
+    return (f"{said} The learning curves are those of the first.",)
 
 
 def fold_folders(inputs: Mapping[str, Path], prefix: str, k: int) -> tuple[Path, ...]:
