@@ -2,10 +2,10 @@
 
     python benchmarks/containers.py --images docker=gridloom:0.1.0-cpu sif=images/x.sif directory=images/x [--rounds 6]
 
-Each round trains bare and in each form side by side, on one core, with one thread each, in turns of half a second: a
-machine's speed changes by several per cent within minutes, and so it is the same for all. Wall and CPU time are those of
-the training itself, without the turns of the others, measured inside; the start comes before. Ratios are taken within a
-round. The networks' digests must agree. Run it on a quiet machine.
+Each round trains bare and in each form side by side, on one core, with one thread each, in turns of half a second:
+a machine's speed changes by several per cent within minutes, and so it is the same for all. Wall and CPU time are those
+of the training itself, without the turns of the others, measured inside; the start comes before. Ratios are taken
+within a round. The networks' digests must agree. Run it on a quiet machine.
 """
 
 from __future__ import annotations
