@@ -11,11 +11,10 @@ import keras
 import numpy as np
 import pytest
 from alone import SCRIPT, lonely_python
+from scored_run import analysis_of
 from tasks import dumped
 from whole_runs import Run, command, environment, write_analysis
 
-from gridloom.analysis.load import load_analysis
-from gridloom.analysis.models import Analysis
 from gridloom.data.dataset import open_dataset
 from gridloom.data.folds import fold_of
 from gridloom.errors import ExportMismatch
@@ -58,11 +57,6 @@ def models(run: Run) -> FoldModels:
 def trained(run: Run, models: FoldModels) -> compare.Trained:
     analysis = analysis_of(run)
     return compare.trained_events(analysis, open_dataset(analysis, run.results("prepare")), models)
-
-
-def analysis_of(run: Run) -> Analysis:
-    analysis = load_analysis(run.folder / "analysis.yaml").analysis
-    return Analysis.model_validate({**dumped(analysis), "target": {"signal": ["tt+b"], "classes": ["tt+b", "tt"]}})
 
 
 @pytest.mark.parametrize("name", list(FORMATS))

@@ -118,7 +118,9 @@ def test_litert_gives_the_same_scores_there(arm64: str, tmp_path: Path, run: Run
     rows = np.arange(1500)
     inputs = as_inputs(dataset.inputs(rows))
     scores = np.load(run.results("evaluate")[0] / "scores.npy")[rows]
-    np.savez(tmp_path / "inputs.npz", **inputs, fold=dataset.fold[rows].astype(np.int32), scores=scores)
+    np.savez(
+        tmp_path / "inputs.npz", allow_pickle=False, **inputs, fold=dataset.fold[rows].astype(np.int32), scores=scores
+    )
     lock = (ROOT / "requirements" / "lock.txt").read_text()
     version = re.search(r"^ai-edge-litert==(\S+)", lock, re.MULTILINE)
     assert version is not None

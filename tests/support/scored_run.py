@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tasks import dumped
 from whole_runs import Run, run_analysis, write_analysis
 
+from gridloom.analysis.load import load_analysis
+from gridloom.analysis.models import Analysis
 from gridloom.testing.ntuples import write_sample
 
 CONTENT: dict[str, Any] = {
@@ -49,3 +52,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def folder(run: Run) -> Path:
     """Where the analysis file and its ROOT files are."""
     return run.store.parent.parent
+
+
+def analysis_of(run: Run) -> Analysis:
+    """The run's analysis with its classes spelt out, as a task has it."""
+    analysis = load_analysis(run.folder / "analysis.yaml").analysis
+    return Analysis.model_validate({**dumped(analysis), "target": {"signal": ["tt+b"], "classes": ["tt+b", "tt"]}})
