@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import uproot
+from small_disk import small_disk
 from whole_runs import Run, command, environment
 
 from gridloom.data.folds import fold_of
@@ -209,11 +212,36 @@ def test_unknown_runs_and_wrong_options_are_told(run: Run, folder: Path) -> None
     assert "`Events`" in predict(run, folder / "signal.root", "--tree", "Event", code=22)
 
 
-def test_killed_and_resumed_there_is_every_entry_once(run: Run, folder: Path, tmp_path: Path) -> None:
-    """SIGKILL of all processes at several moments; the result is that of an unbroken command."""
-    big = write_sample(folder / "big.root", events=300_000, seed=7, first_event=1_000_000)
+@pytest.fixture(scope="session")
+def big(folder: Path) -> Path:
+    """A file whose scoring lasts a while."""
+    return write_sample(folder / "big.root", events=300_000, seed=7, first_event=1_000_000)
+
+
+def test_a_full_disk_leaves_nothing_half_written(run: Run, big: Path) -> None:
+    """No room where the friend trees are put: told, nothing there, and the scores are kept for the next try."""
+    with small_disk() as disk:
+        disk.leave(400_000)
+        done = subprocess.run(
+            disk.inside(command("predict", run.folder, big, "--out", disk.folder, "--jobs", "1")),
+            capture_output=True,
+            text=True,
+            env=environment(),
+            check=False,
+        )
+        assert done.returncode == 50, done.stdout + done.stderr
+        assert "error[DiskFull]" in done.stderr
+        assert not list(disk.seen.glob("*.root"))
+        assert not list(disk.seen.glob(".*.part"))
+        disk.leave(None)
+        said = predict(run, big, "--out", disk.seen)
+        assert "[1/1]" not in said
+        assert len(scores(disk.seen / "big.scores.root")["fold"]) == 300_000
+
+
+def test_killed_and_resumed_there_is_every_entry_once(run: Run, big: Path, tmp_path: Path) -> None:
+    """SIGKILL of the command and its workers at several moments; the result is that of an unbroken command."""
     predict(run, big, "--out", tmp_path / "whole")
-    whole = (tmp_path / "whole/big.scores.root").stat().st_size
     for delay in (3.0, 4.5, 6.0):
         process = subprocess.Popen(
             command("predict", run.folder, big, "--out", tmp_path / "broken"),
@@ -223,10 +251,9 @@ def test_killed_and_resumed_there_is_every_entry_once(run: Run, folder: Path, tm
             start_new_session=True,
         )
         time.sleep(delay)
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     predict(run, big, "--out", tmp_path / "broken")
     found, expected = scores(tmp_path / "broken/big.scores.root"), scores(tmp_path / "whole/big.scores.root")
-    assert whole > 0
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values)

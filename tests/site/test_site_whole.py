@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import uproot
 from site_runs import SITES, finish, journal_of, start, trained_bits, until, write_sites
 from whole_runs import answer_of, command
 
@@ -23,6 +26,26 @@ def test_the_same_weights_and_figures(site: str, tth: Path, here: dict[str, Any]
     assert "Report: " in said
     pages = [next(folder.glob("*/report/index.html")) for folder in (tmp_path / "runs", tth.parent / "here")]
     assert pages[0].read_bytes() == pages[1].read_bytes()
+
+
+@pytest.mark.parametrize("site", ["htcondor", "slurm"])
+def test_the_same_scores(site: str, tth: Path, here: dict[str, Any], tmp_path: Path) -> None:
+    """Files scored as jobs: friend trees come back, with the scores of this machine."""
+    assert here
+    (run,) = (path.parent for path in (tth.parent / "here").glob("*/run.json"))
+    catalogue = json.loads((run / "catalogue.json").read_text())
+    files = [file["path"] for sample in catalogue["samples"].values() for file in sample["files"]]
+    for place, options in (("there", ("--site", site)), ("here", ())):
+        told = answer_of(command("predict", run, *files, "--out", tmp_path / place, *options), tmp_path)
+        assert told.code == 0, told.told
+    names = sorted(path.name for path in (tmp_path / "there").iterdir())
+    assert len(names) == len(files)
+    for name in names:
+        with uproot.open(tmp_path / "there" / name) as there, uproot.open(tmp_path / "here" / name) as own:
+            found, expected = (file["gridloom"].arrays(library="np") for file in (there, own))
+        assert set(found) == set(expected)
+        for branch, values in expected.items():
+            np.testing.assert_array_equal(found[branch], values)
 
 
 def going(runs: Path) -> list[LiveTask]:
