@@ -13,9 +13,10 @@ import uproot
 from alone import ROOT as PROJECT
 from alone import environment_with, headers_of_onnxruntime, lonely_python
 from scored_run import analysis_of
-from whole_runs import Run, command, environment
+from whole_runs import Run
 
 from gridloom.data.dataset import open_dataset
+from gridloom.prediction.friend import write_friend
 from gridloom.training.feed import as_inputs
 
 EXAMPLES = PROJECT / "examples" / "scores"
@@ -32,20 +33,9 @@ def call(*words: str | Path, stdin: str | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def exports(run: Run, folder: Path) -> Path:
-    out = folder / "for examples"
-    for words in (
-        ("export", run.folder, "--to", "onnx", "litert", "--out", out),
-        ("predict", run.folder, folder / "signal.root", "--out", out),
-        ("predict", run.folder, folder / "signal.root", "--out", out / "rntuple", "--format", "rntuple"),
-    ):
-        subprocess.run(command(*words, "--jobs", "1"), check=True, capture_output=True, env=environment())
-    return out
-
-
-@pytest.fixture(scope="module")
-def friend(exports: Path) -> Arrays:
-    with uproot.open(exports / "signal.scores.root") as file:
+def friend(exported: Path, folder: Path) -> Arrays:
+    assert exported.is_dir()
+    with uproot.open(folder / "friends/signal.scores.root") as file:
         found: Arrays = file["gridloom"].arrays(library="np")
         return found
 
@@ -65,8 +55,8 @@ def events(run: Run) -> tuple[Arrays, npt.NDArray[np.float32]]:
     return {**as_inputs(dataset.inputs(rows)), "event_id": np.ascontiguousarray(dataset.id[rows])}, scores
 
 
-def test_rdataframe_reads_a_friend(root: str, exports: Path, folder: Path, friend: Arrays) -> None:
-    files = (folder / "signal.root", exports / "signal.scores.root")
+def test_rdataframe_reads_a_friend(root: str, folder: Path, friend: Arrays) -> None:
+    files = (folder / "signal.root", folder / "friends/signal.scores.root")
     said = call(root, EXAMPLES / "friend.py", *files, "score_tt_b")
     selected = friend["score_tt_b"] >= 0
     with uproot.open(folder / "signal.root") as file:
@@ -77,30 +67,37 @@ def test_rdataframe_reads_a_friend(root: str, exports: Path, folder: Path, frien
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_plain_root_reads_a_friend(root: str, exports: Path, folder: Path, friend: Arrays) -> None:
+def test_plain_root_reads_a_friend(root: str, folder: Path, friend: Arrays) -> None:
     """The macro, compiled by ROOT's own interpreter."""
     script = (
         "import sys, ROOT; ROOT.gROOT.LoadMacro(sys.argv[1]); ROOT.scores(sys.argv[2], sys.argv[3], sys.argv[4]); "
         "sys.stdout.flush()"
     )
-    files = (folder / "signal.root", exports / "signal.scores.root")
+    files = (folder / "signal.root", folder / "friends/signal.scores.root")
     said = call(root, "-c", script, EXAMPLES / "scores.C", *files, "score_tt_b")
     selected = friend["score_tt_b"] >= 0
     assert f"entries 500, selected {selected.sum()}, mean score" in said
     assert f"in fold 0 {(friend['fold'] == 0).sum()}" in said
 
 
-def test_root_reads_an_rntuple_of_scores(root: str, exports: Path, friend: Arrays) -> None:
+def test_root_reads_an_rntuple_of_scores(root: str, tmp_path: Path, friend: Arrays) -> None:
+    """What uproot wrote as an RNTuple, the friend's own records."""
+    path = tmp_path / "rntuple.root"
+    dtype = np.dtype([(name, values.dtype) for name, values in friend.items()])
+    records = np.empty(len(friend["fold"]), dtype=dtype)
+    for name, values in friend.items():
+        records[name] = values
+    write_friend(path, "gridloom", "rntuple", dtype, [records[:200], records[200:]], {})
     script = (
         "import sys, ROOT; frame = ROOT.RDataFrame('gridloom', sys.argv[1]); "
         "print(frame.Count().GetValue(), frame.Mean('score_tt_b').GetValue())"
     )
-    count, mean = call(root, "-c", script, exports / "rntuple/signal.scores.root").split()
+    count, mean = call(root, "-c", script, path).split()
     assert int(count) == 500
     assert float(mean) == pytest.approx(friend["score_tt_b"].mean(dtype=np.float64), abs=1e-6)
 
 
-def test_cpp_with_onnx_runtime(exports: Path, tmp_path: Path, events: tuple[Arrays, npt.NDArray[np.float32]]) -> None:
+def test_cpp_with_onnx_runtime(exported: Path, tmp_path: Path, events: tuple[Arrays, npt.NDArray[np.float32]]) -> None:
     python, _ = lonely_python("onnx")
     where = call(python, "-c", "import onnxruntime; print(onnxruntime.__path__[0])").strip()
     (library,) = (Path(where) / "capi").glob("libonnxruntime.so.1.*")
@@ -115,17 +112,17 @@ def test_cpp_with_onnx_runtime(exports: Path, tmp_path: Path, events: tuple[Arra
         " ".join([*(str(word) for word in arrays["event_id"][row]), *(f"{x:.9g}" for part in raw for x in part[row])])
         for row in range(EVENTS)
     ]
-    head, *said = call(program, exports / "scored.onnx", stdin="\n".join(lines) + "\n").splitlines()
+    head, *said = call(program, exported / "scored.onnx", stdin="\n".join(lines) + "\n").splitlines()
     assert head == "# features 5 jets 6 jets_mask 3"
     found = np.array([[float(word) for word in line.split()] for line in said])
     assert np.isnan(arrays["features"]).any()
     np.testing.assert_allclose(found[:, 1:], expected, atol=1e-5)
 
 
-def test_litert_alone(exports: Path, tmp_path: Path, events: tuple[Arrays, npt.NDArray[np.float32]]) -> None:
+def test_litert_alone(exported: Path, tmp_path: Path, events: tuple[Arrays, npt.NDArray[np.float32]]) -> None:
     python, _ = lonely_python("litert")
     arrays, expected = events
     np.savez(tmp_path / "events.npz", allow_pickle=False, **arrays)
-    said = call(python, EXAMPLES / "litert.py", exports / "scored.tflite", tmp_path / "events.npz")
+    said = call(python, EXAMPLES / "litert.py", exported / "scored.tflite", tmp_path / "events.npz")
     found = np.array([[float(word) for word in line.split()] for line in said.splitlines()])
     np.testing.assert_allclose(found[:, 1:], expected, atol=1e-5)

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 from alone import SCRIPT, lonely_python
-from scored_run import analysis_of
+from scored_run import analysis_of, call
 from tasks import dumped
-from whole_runs import Run, command, environment, write_analysis
+from whole_runs import Run, write_analysis
 
 from gridloom.data.dataset import open_dataset
 from gridloom.data.folds import fold_of
@@ -25,26 +25,6 @@ from gridloom.export.graph import graphs_of
 from gridloom.exporting import FORMATS, Description, FormatName
 from gridloom.prediction.models import FoldModels, load_fold_models
 from gridloom.task import Context, Task
-
-
-def call(*arguments: str | Path, code: int = 0) -> str:
-    done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=300, env=environment(), check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-@pytest.fixture(scope="session")
-def exported(run: Run, folder: Path) -> Path:
-    """All formats of the run, and the friend trees to compare with."""
-    out = folder / "exports"
-    said = call("export", run.folder, "--to", "onnx", "litert", "savedmodel", "--out", out, "--jobs", "1")
-    assert "all folds" in said
-    assert "AUC" in said
-    files = [folder / f"{name}.root" for name in ("signal", "background", "data")]
-    call("predict", run.folder, *files, "--out", folder / "friends", "--jobs", "1")
-    return out
 
 
 @pytest.fixture(scope="session")

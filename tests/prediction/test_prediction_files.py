@@ -19,8 +19,25 @@ import uproot
 from small_disk import small_disk
 from whole_runs import Run, command, environment
 
+from gridloom.analysis.load import load_analysis
+from gridloom.catalogue import Catalogue
+from gridloom.cli.predict import variations
 from gridloom.data.folds import fold_of
 from gridloom.data.shard import Shard
+from gridloom.errors import (
+    DamagedFile,
+    GridloomError,
+    InvalidValue,
+    MissingBranch,
+    MissingTree,
+    NoFiles,
+    Problems,
+)
+from gridloom.plan import mask
+from gridloom.prediction.files import look
+from gridloom.prediction.task import run as score_files
+from gridloom.scoring import Group, Wanted, output_name
+from gridloom.task import Context, Task
 from gridloom.testing.ntuples import Columns, damage_basket, make_events, write_sample, write_tree
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -38,6 +55,50 @@ def predict(run: Run, *arguments: str | Path, code: int = 0) -> str:
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def wanted(*files: Path, **changes: Any) -> Wanted:
+    return Wanted.model_validate({"files": tuple(map(str, files)), **changes})
+
+
+def look_into(run: Run, asked: Wanted) -> tuple[Group, ...]:
+    """What the command does before anything is scored, in this process."""
+    analysis = load_analysis(run.folder / "analysis.yaml").analysis
+    catalogue = Catalogue.model_validate_json((run.folder / "catalogue.json").read_bytes())
+    return look(analysis, catalogue, asked, run.folder)
+
+
+def refused(run: Run, asked: Wanted) -> tuple[GridloomError, ...]:
+    """The errors of a look into the files."""
+    with pytest.raises(GridloomError) as caught:
+        look_into(run, asked)
+    return caught.value.errors if isinstance(caught.value, Problems) else (caught.value,)
+
+
+def scored(run: Run, asked: Wanted, output: Path) -> Arrays:
+    """Score one file as a task does, in this process: what its friend tree holds."""
+    (group,) = look_into(run, asked)
+    inputs = {path.name: path for path in run.results("train")}
+    parameters = {"analysis": mask(group.analysis, "predict"), "request": asked.request.model_dump(mode="json")}
+    task = Task(
+        kind="predict",
+        label="score",
+        parameters=parameters,
+        inputs=tuple(inputs),
+        files=group.files,
+        folder=str(run.folder),
+    )
+    (output / "scratch").mkdir(parents=True)
+    context = Context(
+        task=task,
+        inputs=inputs,
+        output=output,
+        scratch=output / "scratch",
+        stop=lambda: False,
+        progress=lambda _: None,
+    )
+    score_files(context)
+    return scores(output / output_name(0), asked.request.tree)
 
 
 def scores(path: Path, tree: str = "gridloom") -> Arrays:
@@ -92,15 +153,16 @@ def test_every_entry_has_its_fold(friends: Path, folder: Path) -> None:
         np.testing.assert_array_equal(found["fold"], fold_of(ids(folder / f"{name}.root"), 3))
 
 
-def test_events_of_a_new_file_are_scored_alike_in_any_batch(run: Run, friends: Path, folder: Path) -> None:
-    """The same events one by one, in another order: the same scores to the last bit, though batches differ."""
+def test_events_of_a_new_file_are_scored_alike_in_any_batch(run: Run, friends: Path, tmp_path: Path) -> None:
+    """A few of the same events, in another order: the same scores to the last bit, though batches differ."""
     columns = sample(3)
-    order = np.random.default_rng(1).permutation(1500)[:40]
-    write_tree(folder / "few.root", {name: values[order] for name, values in columns.items()})
-    predict(run, folder / "few.root", "--out", folder / "few")
-    found, whole = scores(folder / "few/few.scores.root"), scores(friends / "data.scores.root")
-    for name in whole:
-        np.testing.assert_array_equal(found[name], whole[name][order])
+    whole = scores(friends / "data.scores.root")
+    for number in (1, 40):
+        order = np.random.default_rng(number).permutation(1500)[:number]
+        few = write_tree(tmp_path / f"few{number}.root", {name: values[order] for name, values in columns.items()})
+        found = scored(run, wanted(few), tmp_path / f"out{number}")
+        for name, values in whole.items():
+            np.testing.assert_array_equal(found[name], values[order])
 
 
 def test_a_friend_opens_beside_its_events(friends: Path, folder: Path) -> None:
@@ -116,72 +178,77 @@ def test_the_same_command_again_has_nothing_to_do(run: Run, friends: Path, folde
     path = friends / "signal.scores.root"
     before = path.stat()
     said = predict(run, folder / "signal.root", folder / "background.root", folder / "data.root", "--out", friends)
-    assert "3 of them as they were" in said
+    assert "3 of them there already" in said
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
 
 
-def test_a_file_that_exists_is_not_overwritten(run: Run, folder: Path) -> None:
-    out = folder / "taken"
-    out.mkdir()
-    (out / "signal.scores.root").write_text("precious")
-    said = predict(run, folder / "signal.root", "--out", out, code=56)
+def test_a_file_that_exists_is_not_overwritten(run: Run, folder: Path, tmp_path: Path) -> None:
+    """Replaced only when asked; by an RNTuple of another name here, which holds the same."""
+    path = tmp_path / "signal.scores.root"
+    path.write_text("precious")
+    options = ("--out", tmp_path, "--format", "rntuple", "--name", "nn")
+    said = predict(run, folder / "signal.root", *options, code=56)
     assert "error[NotWritable]" in said
     assert "--replace" in said
-    assert (out / "signal.scores.root").read_text() == "precious"
-    predict(run, folder / "signal.root", "--out", out, "--replace")
-    assert len(scores(out / "signal.scores.root")["fold"]) == 500
-
-
-def test_rntuple_holds_the_same(run: Run, friends: Path, folder: Path) -> None:
-    predict(run, folder / "signal.root", "--out", folder / "rntuple", "--format", "rntuple", "--name", "nn")
-    with uproot.open(folder / "rntuple/signal.scores.root") as file:
+    assert path.read_text() == "precious"
+    predict(run, folder / "signal.root", *options, "--replace")
+    with uproot.open(path) as file:
         assert file.classnames()["nn;1"] == "ROOT::RNTuple"
-    found, expected = scores(folder / "rntuple/signal.scores.root", "nn"), scores(friends / "signal.scores.root")
-    for name, values in expected.items():
+    assert len(scores(path, "nn")["fold"]) == 500
+
+
+def test_rntuple_holds_the_same(run: Run, friends: Path, folder: Path, tmp_path: Path) -> None:
+    asked = wanted(folder / "signal.root", request={"format": "rntuple"})
+    found = scored(run, asked, tmp_path)
+    for name, values in scores(friends / "signal.scores.root").items():
         np.testing.assert_array_equal(found[name], values)
 
 
-def test_a_variation_by_branches_keeps_the_fold(run: Run, friends: Path, folder: Path) -> None:
+def test_a_variation_by_branches_keeps_the_fold(run: Run, friends: Path, folder: Path, tmp_path: Path) -> None:
     """Selection and features change, ids do not; what the variation gives is what a file with these values gives."""
     columns = sample(1)
     varied = {**columns, "MET_pt_up": columns["MET_pt"] * 1.3, "event_up": columns["event"] + 1}
-    write_tree(folder / "varied.root", varied)
-    write_tree(folder / "only.root", {**columns, "MET_pt": varied["MET_pt_up"]})
-    predict(run, folder / "varied.root", "--out", folder / "vary", "--vary", "up:MET_pt=MET_pt_up")
-    predict(run, folder / "only.root", "--out", folder / "vary")
-    found, expected = scores(folder / "vary/varied.scores.root"), scores(folder / "vary/only.scores.root")
+    both = write_tree(tmp_path / "varied.root", varied)
+    only = write_tree(tmp_path / "only.root", {**columns, "MET_pt": varied["MET_pt_up"]})
+    predict(run, both, "--out", tmp_path, "--vary", "up:MET_pt=MET_pt_up")
+    found, expected = scores(tmp_path / "varied.scores.root"), scored(run, wanted(only), tmp_path / "only")
     nominal = scores(friends / "signal.scores.root")
     np.testing.assert_array_equal(found["score_tt_b_up"], expected["score_tt_b"])
     np.testing.assert_array_equal(found["score_tt_b"], nominal["score_tt_b"])
     np.testing.assert_array_equal(found["fold"], nominal["fold"])
     assert ((found["score_tt_b_up"] >= 0) != (found["score_tt_b"] >= 0)).any()
-    said = predict(run, folder / "varied.root", "--out", folder / "vary", "--vary", "id:event=event_up", code=12)
-    assert "no selection and no feature reads" in said
+    idle = {"variations": [{"name": "id", "branches": {"event": "event_up"}}]}
+    (error,) = refused(run, wanted(both, request=idle))
+    assert isinstance(error, InvalidValue)
+    assert "no selection and no feature reads" in error.what
 
 
-def test_a_variation_by_files_has_the_folds_of_the_nominal_ones(run: Run, folder: Path) -> None:
+def test_a_variation_by_files_has_the_folds_of_the_nominal_ones(run: Run, folder: Path, tmp_path: Path) -> None:
     """A file of varied events without ids: they are those of the nominal file, entry by entry."""
-    write_tree(folder / "no ids.root", without(sample(1), "event"))
-    said = predict(run, folder / "no ids.root", "--out", folder / "by files", code=24)
-    assert "`event`" in said
-    predict(run, folder / "no ids.root", "--out", folder / "by files", "--nominal", folder / "signal.root")
-    found = scores(folder / "by files/no ids.scores.root")
-    np.testing.assert_array_equal(found["fold"], fold_of(ids(folder / "signal.root"), 3))
-    said = predict(run, folder / "no ids.root", "--out", folder / "x", "--nominal", folder / "data.root", code=12)
-    assert "1,500 entries" in said
+    bare = write_tree(tmp_path / "no ids.root", without(sample(1), "event"))
+    (error,) = refused(run, wanted(bare))
+    assert isinstance(error, MissingBranch)
+    nominal = folder / "signal.root"
+    asked = wanted(bare, nominal=[str(nominal)], request={"nominal": True})
+    found = scored(run, asked, tmp_path / "out")
+    np.testing.assert_array_equal(found["fold"], fold_of(ids(nominal), 3))
+    (error,) = refused(run, wanted(bare, nominal=[str(folder / "data.root")], request={"nominal": True}))
+    assert "1,500 entries" in error.what
 
 
-def test_what_is_wrong_with_files_is_told_at_once(run: Run, folder: Path) -> None:
+def test_what_is_wrong_with_files_is_told_at_once(run: Run, folder: Path, tmp_path: Path) -> None:
     """Missing branches, other types, a damaged file: all before anything is scored, and nothing is written."""
     columns = sample(1)
-    write_tree(folder / "lacks.root", without(columns, "MET_pt"))
-    write_tree(folder / "text.root", {**columns, "Lepton_pt": ak.Array(["high"] * 500)})
-    (folder / "cut.root").write_bytes((folder / "signal.root").read_bytes()[:5000])
-    files = [folder / f"{name}.root" for name in ("lacks", "text", "cut")]
-    said = predict(run, *files, "--out", folder / "nothing", code=21)
+    files = [
+        write_tree(tmp_path / "lacks.root", without(columns, "MET_pt")),
+        write_tree(tmp_path / "text.root", {**columns, "Lepton_pt": ak.Array(["high"] * 500)}),
+        tmp_path / "cut.root",
+    ]
+    files[2].write_bytes((folder / "signal.root").read_bytes()[:5000])
+    said = predict(run, *files, "--out", tmp_path / "nothing", code=21)
     for words in ("`MET_pt`", "`Lepton_pt` holds text", "cut.root: the file is truncated"):
         assert words in said
-    assert not (folder / "nothing").exists()
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_a_file_that_changed_since_the_run_is_told(run: Run, folder: Path, tmp_path: Path) -> None:
@@ -190,26 +257,34 @@ def test_a_file_that_changed_since_the_run_is_told(run: Run, folder: Path, tmp_p
     shutil.copy2(folder / "data.root", kept)
     write_sample(folder / "data.root", events=700, seed=9, first_event=90_000)
     try:
-        said = predict(run, folder / "data.root", "--out", tmp_path / "out", code=21)
-        assert "700 entries; the run has read 1,500" in said
-        predict(run, folder / "data.root", "--out", tmp_path / "out", "--fresh")
-        assert len(scores(tmp_path / "out/data.scores.root")["fold"]) == 700
+        (error,) = refused(run, wanted(folder / "data.root"))
+        assert isinstance(error, DamagedFile)
+        assert "700 entries; the run has read 1,500" in error.what
+        assert "--fresh" in error.fix
+        (group,) = look_into(run, wanted(folder / "data.root", fresh=True))
+        assert group.files[0].entries == 700
     finally:
         shutil.copy2(kept, folder / "data.root")
 
 
-def test_damage_in_the_middle_leaves_nothing_behind(run: Run, folder: Path) -> None:
-    path = damage_basket(write_sample(folder / "damaged.root", events=500, seed=4), "MET_pt")
-    said = predict(run, path, "--out", folder / "damaged", code=21)
+def test_damage_in_the_middle_leaves_nothing_behind(run: Run, tmp_path: Path) -> None:
+    path = damage_basket(write_sample(tmp_path / "damaged.root", events=500, seed=4), "MET_pt")
+    said = predict(run, path, "--out", tmp_path / "out", code=21)
     assert "damaged.root" in said
-    assert not list((folder / "damaged").iterdir())
+    assert not list((tmp_path / "out").iterdir())
 
 
-def test_unknown_runs_and_wrong_options_are_told(run: Run, folder: Path) -> None:
-    assert "no file" in predict(run, folder / "nowhere.root", code=20)
-    assert "Did you mean `signal`" in predict(run, folder / "signal.root", "--like", "signa", code=54)
-    assert "is no variation" in predict(run, folder / "signal.root", "--vary", "up", code=12)
-    assert "`Events`" in predict(run, folder / "signal.root", "--tree", "Event", code=22)
+def test_unknown_names_and_wrong_options_are_told(run: Run, folder: Path, tmp_path: Path) -> None:
+    (error,) = refused(run, wanted(folder / "nowhere.root"))
+    assert (type(error), "the current folder" in error.fix) == (NoFiles, True)
+    (error,) = refused(run, wanted(folder / "signal.root", like="signa"))
+    assert "Did you mean `signal`" in error.fix
+    (error,) = refused(run, wanted(folder / "signal.root", tree="Event"))
+    assert isinstance(error, MissingTree)
+    (error,) = refused(run, wanted(folder / "signal.root", friends=[[str(folder / "data.root")]]))
+    assert "reads 0 friend trees" in error.what
+    with pytest.raises(InvalidValue, match="is no variation"):
+        variations(["up"])
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tasks import dumped
-from whole_runs import Run, run_analysis, write_analysis
+from whole_runs import Run, command, environment, run_analysis, write_analysis
 
 from gridloom.analysis.load import load_analysis
 from gridloom.analysis.models import Analysis
@@ -35,6 +36,15 @@ CONTENT: dict[str, Any] = {
     "training": {"batch": 64, "epochs": 2},
     "evaluation": {"bootstrap": 20, "reference": False},
 }
+
+
+def call(*arguments: str | Path, code: int = 0) -> str:
+    """A command of Gridloom that ends with this exit code; all that it prints."""
+    done = subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=300, env=environment(), check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="session")

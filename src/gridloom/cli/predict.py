@@ -116,7 +116,8 @@ def _show(predicted: Predicted, request: Request) -> None:
     if len(predicted.friends) > _MOST_SHOWN:
         console.print(f"... and {len(predicted.friends) - _MOST_SHOWN} more", markup=False)
     entries = sum(friend.of.entries for friend in predicted.friends)
-    kept = f", {predicted.kept} of them as they were" if predicted.kept else ""
-    console.print(f"\n{entries:,} events in {len(predicted.friends)} files{kept}.", markup=False)
+    kept = f", {predicted.kept} of them there already" if predicted.kept else ""
+    files = "1 file" if len(predicted.friends) == 1 else f"{len(predicted.friends)} files"
+    console.print(f"\n{entries:,} events in {files}{kept}.", markup=False)
     first = predicted.friends[0]
     console.print(f'In ROOT: events->AddFriend("{request.tree}", "{shown_path(Path(first.path))}")', markup=False)

@@ -62,7 +62,7 @@ def export(
     plan = make_export(loaded.analysis, formats, (*shards, *models), environment=environment, folder=str(folder))
     catalogue = Catalogue.model_validate_json((run.folder / "catalogue.json").read_bytes())
     prepared = Prepared(loaded=loaded, catalogue=catalogue, environment=environment, plan=plan)
-    with here.driving(prepared, run.folder / FOLDER, listener) as driver:
+    with here.driving(prepared, run.folder / FOLDER, listener, f"{run.folder.name} (exports)") as driver:
         driver.run()
     found = [Exported(description=_description(store, task_id), folder=out) for task_id in plan.ids]
     _deliver(store, plan.ids, out, replace=replace)

@@ -72,7 +72,7 @@ def predict(here: Session, run: Run, wanted: Wanted, out: Path, replace: bool, l
     if missing:
         with writing(place.out):
             place.out.mkdir(parents=True, exist_ok=True)
-        with here.driving(prepared, place.folder, listener) as driver:
+        with here.driving(prepared, place.folder, listener, f"{run.folder.name} (scores)") as driver:
             try:
                 driver.run()
             finally:

@@ -126,8 +126,11 @@ class Session:
         return Finished(folder=folder, page=page, reopened=reopened)
 
     @contextmanager
-    def driving(self, prepared: Prepared, folder: Path, listener: Listener) -> Iterator[Driver]:
-        """A driver that knows what of a plan is done, with the lease of the folder where its journal is."""
+    def driving(self, prepared: Prepared, folder: Path, listener: Listener, name: str = "") -> Iterator[Driver]:
+        """A driver that knows what of a plan is done, with the lease of the folder where its journal is.
+
+        `name` is what it is called before people, by default the folder's.
+        """
         plan = prepared.plan
         with lease(folder) as journal:
             check_place(folder, self.settings)
@@ -141,7 +144,7 @@ class Session:
             driver = Driver(plan, place)
             try:
                 driver.look()
-                live(RunStarted(name=folder.name, folder=folder, tasks=len(plan.ids), done=len(driver.done)))
+                live(RunStarted(name=name or folder.name, folder=folder, tasks=len(plan.ids), done=len(driver.done)))
                 with placed(prepared.loaded):
                     yield driver
             finally:
