@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 
 from gridloom.analysis.models import Analysis
 from gridloom.catalogue import Catalogue, LostFile, SampleFiles
-from gridloom.plan import KINDS, MOST_GROUPS, SMALLEST_GROUP, Plan, group_files, make_plan, mask
+from gridloom.environment import Environment
+from gridloom.plan import (
+    KINDS,
+    MOST_GROUPS,
+    SMALLEST_GROUP,
+    Plan,
+    group_files,
+    make_export,
+    make_plan,
+    make_prediction,
+    mask,
+)
+from gridloom.scoring import Group, Request, Variation, application_analysis
 from gridloom.task import InputFile, Kind
 
 ENVIRONMENT: dict[Kind, str] = {kind: f"environment of {kind}" for kind in KINDS}
@@ -132,6 +144,7 @@ def test_without_reference_there_are_no_trees() -> None:
         ("features.1.missing", [-99], EVERYTHING),
         ("features.1.impute", 4.0, LEARNING),
         ("features.1.indicator", True, LEARNING),
+        ("features.1.unit", "GeV", {"report"}),
         ("collections.jets.at_most", 5, EVERYTHING),
         ("target.signal", ["ttb"], LEARNING),
         ("target.classes", ["ttl", "ttb", "signal"], EVERYTHING),
@@ -228,6 +241,58 @@ def test_provenance_belongs_to_the_report_alone() -> None:
     second = make_plan(analysis, catalogue(), code="", environment=ENVIRONMENT, provenance={"seed": 3})
     assert changed_kinds(plan(), second) == {"report"}
     assert second.digest != plan().digest
+
+
+def test_more_seeds_train_only_what_is_new() -> None:
+    one, three = plan(), plan(with_value("training.seeds", 3))
+    assert set(one.of_kind("train")) < set(three.of_kind("train"))
+    assert len(three.of_kind("train")) == 15
+    assert [three.by_id[name].label for name in three.of_kind("train")[:3]] == [
+        f"train fold 0 seed {n}" for n in (1, 2, 3)
+    ]
+    assert plan(with_value("training.seeds", 1)).digest == one.digest
+
+
+SURROUNDINGS = Environment(kinds=dict.fromkeys(("predict", "export"), "environment"), code="code")
+
+
+def prediction(
+    request: Request, models: tuple[str, ...] = ("train-1",), *, values: dict[str, Any] | None = None
+) -> Plan:
+    analysis = Analysis.model_validate(values or written())
+    reduced = application_analysis(analysis, analysis.samples["data"], nominal=False)
+    group = Group(analysis=reduced, files=(file("data.root"), file("more.root")))
+    return make_prediction([group], request, models, environment=SURROUNDINGS, folder="/here")
+
+
+def test_a_prediction_depends_on_networks_request_and_expressions() -> None:
+    first = prediction(Request())
+    (task,) = first.tasks
+    assert (task.inputs, task.code, len(task.files)) == (("train-1",), "code", 2)
+    assert prediction(Request()).digest == first.digest
+    up = Request(variations=(Variation(name="up", branches={"mass": "mass_up"}),))
+    others = [
+        prediction(up),
+        prediction(Request(format="rntuple")),
+        prediction(Request(), ("train-2",)),
+        prediction(Request(), values=with_value("selection.jets", "nJet >= 5")),
+    ]
+    assert len({first.digest, *(other.digest for other in others)}) == 5
+    # Neither labels, weights nor how it was trained: these are in the networks.
+    assert prediction(Request(), values=with_value("samples.tt.weight", "2 * w")).digest == first.digest
+    assert prediction(Request(), values=with_value("training.epochs", 9)).digest == first.digest
+
+
+def test_an_export_of_each_format_depends_on_the_networks() -> None:
+    analysis = Analysis.model_validate(written())
+
+    def export(*inputs: str) -> Plan:
+        return make_export(analysis, ["onnx", "litert", "onnx"], inputs, environment=SURROUNDINGS, folder="/here")
+
+    assert [task.label for task in export("train-1").tasks] == ["export onnx", "export litert"]
+    assert set(export("train-1").ids).isdisjoint(export("train-2").ids)
+    unit = Analysis.model_validate(with_value("features.1.unit", "GeV"))
+    assert mask(unit, "export") != mask(analysis, "export")
 
 
 def test_threads_of_a_training_are_its_cores() -> None:
