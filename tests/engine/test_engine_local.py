@@ -13,10 +13,10 @@ from pydantic import JsonValue
 from gridloom.assignment import ERROR_FILE, LOG_FILE
 from gridloom.engines.base import State
 from gridloom.engines.local import LocalEngine, LocalSettings
+from gridloom.environment import DISTRIBUTIONS
 from gridloom.errors import EnvironmentProblem, GridloomError, TaskFailed
 from gridloom.results import Store
 from gridloom.testing.engine import CONTRACT, KINDS, Bench
-from gridloom.testing.kinds import TINY
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -206,7 +206,7 @@ def test_operations_answer_or_raise(engine: LocalEngine, tmp_path: Path) -> None
     answer = engine.ask("environment", {"analysis": analysis, "folder": str(tmp_path)})
     assert isinstance(answer, dict)
     assert isinstance(answer["kinds"], dict)
-    assert set(answer["kinds"]) == set(TINY)
+    assert set(answer["kinds"]) == set(DISTRIBUTIONS)
     with pytest.raises(TaskFailed, match="KeyError") as unforeseen:
         engine.ask("no such operation", {})
     log = Path(unforeseen.value.where)

@@ -143,7 +143,7 @@ def test_finished_files_are_reused_and_never_mixed_with_others(production: Path)
 
 
 def test_interrupt_leaves_no_broken_file(tmp_path: Path) -> None:
-    arguments = ("--processes", "Z", "--events", "9000", "--jobs", "1", "--out", str(tmp_path / "data"))
+    arguments = ("--processes", "Z", "--events", "90000", "--jobs", "1", "--out", str(tmp_path / "data"))
     command = [sys.executable, str(NANOAOD), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
