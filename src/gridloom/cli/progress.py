@@ -67,7 +67,8 @@ class Lines:
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunStarted):
             self._done, self._all = event.done, event.tasks
-            self._say(f"run {event.name}: {event.tasks} tasks, {event.done} done already")
+            tasks = "1 task" if event.tasks == 1 else f"{event.tasks} tasks"
+            self._say(f"run {event.name}: {tasks}, {event.done} done already")
         elif isinstance(event, TaskChanged):
             self._task(event)
         elif not isinstance(event, JobsLeft):  # whoever asked to leave is told so at the end
