@@ -87,6 +87,7 @@ class Description(_Data):
     gridloom: str
     name: str
     format: FormatName
+    opset: int | None = None
     versions: dict[str, str]
     target: Literal["classification", "regression"]
     classes: tuple[str, ...]

@@ -61,6 +61,7 @@ def test_the_description_says_what_goes_in(exported: Path, name: str) -> None:
     assert (found.features[0].unit, found.features[0].expression) == ("GeV", "MET_pt")
     assert (found.features[2].missing, found.features[3].missing) == ((-999.0,), ("nan",))
     assert found.classes == ("tt+b", "tt")
+    assert found.opset == (18 if name == "onnx" else None)
     assert found.collections[0].order_by == "-Jet_pt"
     assert found.event_id == ("run", "luminosityBlock", "event")
     assert [artefact.fold for artefact in found.artefacts] == [None, 0, 1, 2]

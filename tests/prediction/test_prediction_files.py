@@ -147,6 +147,18 @@ def test_training_files_get_exactly_the_scores_of_the_report(run: Run, friends: 
     assert row == len(own)
 
 
+def test_shuffled_folds_would_be_seen(run: Run, friends: Path) -> None:
+    """The scores by the next fold's networks, which trained on the events, are others for nearly every event."""
+    (shard,) = (Shard.open(path) for path in run.results("prepare") if Shard.open(path).statistics.sample == "signal")
+    every = np.stack([np.load(path / "scores.npy") for path in run.results("train")])
+    first = every.shape[1] - len(shard)  # the last sample by name
+    found = scores(friends / "signal.scores.root")
+    own = found["score_tt_b"][found["score_tt_b"] >= 0]
+    rows = np.arange(len(shard))
+    np.testing.assert_array_equal(own, every[shard.fold, first + rows, 0])
+    assert (own != every[(shard.fold + 1) % 3, first + rows, 0]).mean() > 0.9
+
+
 def test_every_entry_has_its_fold(friends: Path, folder: Path) -> None:
     for name in ("signal", "background", "data"):
         found = scores(friends / f"{name}.scores.root")

@@ -32,6 +32,7 @@ class Format(Protocol):
 
     SELECTOR: str  # `event_id` or `fold`
     PACKAGES: tuple[str, ...]  # whose versions the description states
+    OPSET: int | None  # the version of the operators, where a format has one
 
     def write(self, graphs: Sequence[Graph], folder: Path, stem: str) -> tuple[Written, ...]:
         """Write the graphs, each under `stem` and its own name; raises UnsupportedLayer."""

@@ -17,6 +17,7 @@ from gridloom.exporting import Description
 # It has no 64-bit unsigned numbers: the fold is computed by the application.
 SELECTOR = FOLD
 PACKAGES = ("ai-edge-litert",)
+OPSET: int | None = None
 _SIGNATURE = "serving_default"
 
 

@@ -16,7 +16,7 @@ from gridloom.exporting import Description
 
 SELECTOR = EVENT_ID
 PACKAGES = ("onnx", "onnxruntime", "tf2onnx")
-OPSET = 18
+OPSET: int | None = 18
 _METADATA = "gridloom"
 
 

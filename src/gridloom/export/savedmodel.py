@@ -14,6 +14,7 @@ from gridloom.exporting import Description
 
 SELECTOR = EVENT_ID
 PACKAGES = ("tensorflow", "tensorflow-cpu")
+OPSET: int | None = None
 DESCRIPTION = "gridloom.json"
 _DEFAULT = "serving_default"
 

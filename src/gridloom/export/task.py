@@ -94,6 +94,7 @@ def _description(
         gridloom=__version__,
         name=str(context.task.parameters["name"]),
         format=name,
+        opset=form.OPSET,
         versions={key: known[key] for key in (*form.PACKAGES, "keras", "gridloom") if key in known},
         target="classification" if analysis.target.regression is None else "regression",
         classes=class_names(analysis),
