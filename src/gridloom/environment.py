@@ -40,6 +40,9 @@ DISTRIBUTIONS: dict[Kind, tuple[str, ...]] = {
     "export": (*_NUMBERS, *_TENSORFLOW, "scipy", "?onnx", "?onnxruntime", "?tf2onnx", "?ai-edge-litert"),
 }
 
+# Those that may be missing: what they serve is not done there.
+OPTIONAL = frozenset(name.removeprefix("?") for group in DISTRIBUTIONS.values() for name in group if name[0] == "?")
+
 
 class Environment(BaseModel):
     """Digests of what each kind of task runs in, the digest of the user's code, and what people want to know."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from gridloom.engines.base import Fact
+from gridloom.environment import OPTIONAL
 from gridloom.sites.credentials import Credential
 from gridloom.sites.models import Site
 from gridloom.sites.probe import Probe, Processor
@@ -136,7 +137,8 @@ def _python(findings: Findings) -> Iterator[Fact]:
 
 def _libraries(findings: Findings) -> Iterator[Fact]:
     there, here = findings.probe.versions, findings.here.versions
-    names = sorted({*there, *here} - {"python"})
+    known = {*there, *here} - {"python"}
+    names = sorted(name for name in known if name not in OPTIONAL or (name in there and name in here))
     differing = [
         f"{name} {there.get(name, 'missing')} there, {here.get(name, 'missing')} here"
         for name in names
