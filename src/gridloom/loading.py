@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from gridloom.analysis.load import load_analysis
+from gridloom.driver.prediction import check_code, networks
 from gridloom.driver.runs import Runs
-from gridloom.errors import NotFound
+from gridloom.environment import code_files
+from gridloom.files import digest_bytes
 from gridloom.prediction.model import Model
 from gridloom.prediction.models import load_fold_models
 
@@ -18,14 +20,10 @@ def load(run: str | Path | None = None, *, runs: str | Path = "runs") -> Model:
     """
     found = Runs(Path(runs)).find(None if run is None else str(run))
     store = found.runs.store
-    folders = {task.id: store.folder(task.id) for task in found.manifest.tasks if task.kind == "train"}
-    missing = [name for name in folders if store.verify(name) is None]
-    if missing:
-        raise NotFound(
-            f"{len(missing)} of the {len(folders)} networks of the run are not there",
-            where=str(found.folder),
-            fix=f"`gridloom resume {found.folder.name}` trains what is missing.",
-        )
+    folders = {name: store.folder(name) for name in networks(found, store)}
     analysis = load_analysis(found.folder / "analysis.yaml").analysis
     beside = Path(found.manifest.analysis_file).parent
+    if analysis.model.function is not None:
+        files = code_files(analysis.model.function, beside)
+        check_code(found, {name: digest_bytes(path.read_bytes()) for name, path in files.items()})
     return Model.of(analysis, load_fold_models(folders, analysis.folds, user_folder=beside))

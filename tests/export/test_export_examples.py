@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def test_root_reads_an_rntuple_of_scores(root: str, tmp_path: Path, friend: Arra
     assert float(mean) == pytest.approx(friend["score_tt_b"].mean(dtype=np.float64), abs=1e-6)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None or shutil.which("apt-get") is None, reason="needs g++ and apt-get")
 def test_cpp_with_onnx_runtime(exported: Path, tmp_path: Path, events: tuple[Arrays, npt.NDArray[np.float32]]) -> None:
     python, _ = lonely_python("onnx")
     where = call(python, "-c", "import onnxruntime; print(onnxruntime.__path__[0])").strip()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +10,13 @@ from pydantic import JsonValue
 
 from gridloom.catalogue import Catalogue
 from gridloom.driver.control import loaded_of
+from gridloom.driver.delivery import put, taken
 from gridloom.driver.events import Listener
 from gridloom.driver.prediction import check_code, networks
 from gridloom.driver.runs import Run
 from gridloom.driver.session import Prepared, Session, placed
 from gridloom.environment import Environment
-from gridloom.errors import GridloomError, NotFound, NotWritable, Problems
+from gridloom.errors import GridloomError, NotFound, Problems
 from gridloom.exporting import Description, FormatName
 from gridloom.files import writing
 from gridloom.plan import make_export
@@ -58,7 +57,7 @@ def export(
     here.show(loaded)
     with placed(loaded):
         environment = Environment.model_validate(here.ask("environment", {"analysis": analysis, "folder": str(folder)}))
-    check_code(run, environment)
+    check_code(run, environment.code_files)
     plan = make_export(loaded.analysis, formats, (*shards, *models), environment=environment, folder=str(folder))
     catalogue = Catalogue.model_validate_json((run.folder / "catalogue.json").read_bytes())
     prepared = Prepared(loaded=loaded, catalogue=catalogue, environment=environment, plan=plan)
@@ -83,21 +82,13 @@ def _deliver(store: Store, task_ids: Sequence[str], out: Path, *, replace: bool)
         if path.name != RESULT
     }
     missing = {target: source for target, source in tops.items() if not _alike(source, target)}
-    problems: list[GridloomError] = [_exists(target) for target in missing if target.exists() and not replace]
+    problems: list[GridloomError] = [taken(target) for target in missing if target.exists() and not replace]
     if problems:
         raise Problems(problems)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         for target, source in missing.items():
-            _put(source, target)
-
-
-def _exists(path: Path) -> NotWritable:
-    return NotWritable(
-        "something else is there already",
-        where=str(path),
-        fix="Choose another folder by `--out`, or let it be replaced by `--replace`.",
-    )
+            put(source, target)
 
 
 def _alike(source: Path, target: Path) -> bool:
@@ -106,27 +97,3 @@ def _alike(source: Path, target: Path) -> bool:
         other = {path.relative_to(target) for path in target.rglob("*") if path.is_file()}
         return own == other and all(_alike(source / path, target / path) for path in own)
     return target.is_file() and target.read_bytes() == source.read_bytes()
-
-
-def _put(source: Path, target: Path) -> None:
-    fresh = target.with_name(f".{target.name}.part")
-    _remove(fresh)
-    try:
-        if source.is_dir():
-            shutil.copytree(source, fresh)
-            if target.exists():
-                _remove(target)
-        else:
-            shutil.copyfile(source, fresh)
-            with fresh.open("rb") as stream:
-                os.fsync(stream.fileno())
-        fresh.rename(target)
-    finally:
-        _remove(fresh)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

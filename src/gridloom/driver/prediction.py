@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,11 +13,12 @@ from gridloom.analysis.load import LoadedAnalysis
 from gridloom.catalogue import Catalogue
 from gridloom.containers.folders import of_patterns
 from gridloom.driver.control import loaded_of
+from gridloom.driver.delivery import put, taken
 from gridloom.driver.events import Listener
 from gridloom.driver.runs import Run
 from gridloom.driver.session import Prepared, Session, placed
 from gridloom.environment import Environment
-from gridloom.errors import DamagedResult, GridloomError, NotFound, NotWritable, Problems, UserModelError
+from gridloom.errors import DamagedResult, GridloomError, NotFound, Problems, UserModelError
 from gridloom.files import digest_json, writing
 from gridloom.plan import Plan, make_prediction
 from gridloom.results import Store
@@ -113,14 +112,14 @@ def _looked(here: Session, run: Run, loaded: LoadedAnalysis, wanted: Wanted) -> 
     with placed(loaded):
         environment = Environment.model_validate(here.ask("environment", own))
         groups = TypeAdapter(tuple[Group, ...]).validate_python(here.ask("score", asked))
-    check_code(run, environment)
+    check_code(run, environment.code_files)
     return groups, environment
 
 
-def check_code(run: Run, environment: Environment) -> None:
+def check_code(run: Run, files: Mapping[str, str]) -> None:
     """The networks are loaded with the user's own layers: these must be the ones that were trained."""
     told = JsonObject.validate_json((run.folder / "provenance.json").read_bytes())
-    if told.get("code") and told["code"] != environment.code_files:
+    if told.get("code") and told["code"] != dict(files):
         raise UserModelError(
             "the code of the user's model has changed since the run",
             where=run.manifest.analysis_file,
@@ -174,7 +173,7 @@ class _Place:
                 continue
             missing.append(task.id)
             if not replace:
-                problems += (_exists(path) for path, own in zip(paths, done, strict=True) if not own and path.exists())
+                problems += (taken(path) for path, own in zip(paths, done, strict=True) if not own and path.exists())
         if problems:
             raise Problems(problems)
         return tuple(missing)
@@ -197,7 +196,7 @@ class _Place:
         about = TypeAdapter(list[ScoredFile]).validate_json((result / "files.json").read_bytes())
         for index, scored in enumerate(about):
             path = self.out / names[task.id, index]
-            _put(result / output_name(index), path)
+            put(result / output_name(index), path)
             friend = Friend(path=str(path), task=task.id, size=path.stat().st_size, of=scored)
             with writing(self.folder), (self.folder / _DELIVERED).open("a") as stream:
                 stream.write(friend.model_dump_json() + "\n")
@@ -208,24 +207,3 @@ def _is_there(path: Path, known: Friend | None, task: Task) -> bool:
     if known is None or known.task != task.id:
         return False
     return path.is_file() and path.stat().st_size == known.size
-
-
-def _exists(path: Path) -> NotWritable:
-    return NotWritable(
-        "the file exists already, and is not what this command has made",
-        where=str(path),
-        fix="Choose another folder by `--out`, or let it be replaced by `--replace`.",
-    )
-
-
-def _put(source: Path, target: Path) -> None:
-    """Copy under another name, then rename: nobody sees half a file."""
-    fresh = target.with_name(f".{target.name}.part")
-    with writing(target.parent):
-        try:
-            shutil.copyfile(source, fresh)
-            with fresh.open("rb") as stream:
-                os.fsync(stream.fileno())
-            fresh.replace(target)
-        finally:
-            fresh.unlink(missing_ok=True)
