@@ -186,7 +186,8 @@ base_tar() {
   # shellcheck disable=SC2016
   [[ $arch == amd64 ]] || options+=(--skip=check/qemu)    # it is there, if not where mmdebstrap looks
   [[ ! -s $CA_BUNDLE ]] || options+=(--customize-hook='cp '"$CA_BUNDLE"' "$1"'"$CA_BUNDLE")
-  TMPDIR=$BASES perl "$ROOT/usr/bin/mmdebstrap" --quiet --variant=minbase --arch="$arch" --skip=output/dev \
+  # its own filter for tar archives lies beside it
+  TMPDIR=$BASES PATH=$PATH:$ROOT/usr/bin perl "$ROOT/usr/bin/mmdebstrap" --quiet --variant=minbase --arch="$arch" --skip=output/dev \
     --include=ca-certificates --aptopt='Acquire::Languages "none"' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' "${options[@]}" \
