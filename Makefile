@@ -40,10 +40,12 @@ lint: $(LOCKED) ## Ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The tests take turns: each of them has the batch systems, which some stop and start, to itself.
+# The tests take turns: each of them has the batch systems, which some stop and start, to itself. One that waits for ever is
+# interrupted, so that it is named.
 test-site: $(LOCKED) ## Tests on real batch systems and containers: brings testbed/ up (as root on Debian) and down again
 	testbed/up htcondor slurm apptainer docker podman
-	@code=0; $(BIN)/python -m pytest tests/site -m "site and not accounting and not arm64" --durations=10 || code=$$?; \
+	@code=0; timeout --signal=INT --kill-after=60 2700 $(BIN)/python -m pytest tests/site \
+	    -m "site and not accounting and not arm64" --durations=10 || code=$$?; \
 	  if [ $$code = 0 ]; then testbed/up accounting && \
 	    $(BIN)/python -m pytest tests/site -m "site and accounting" || code=$$?; fi; \
 	  testbed/down $(TESTBED_DOWN); exit $$code

@@ -142,3 +142,11 @@ def test_a_machine_without_htcondor_is_told_so_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=home)
     assert "SiteProblem: this machine has no configuration of HTCondor" in done.stderr
     assert "UserWarning" not in done.stderr
+
+
+def test_a_process_with_tensorflow_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bindings load there, and then no schedd answers for ever."""
+    monkeypatch.delitem(sys.modules, "htcondor2", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    with pytest.raises(SiteProblem, match="TensorFlow"):
+        schedd()

@@ -20,7 +20,6 @@ from whole_runs import Run, command
 from gridloom.analysis.load import load_analysis
 from gridloom.data.dataset import open_dataset
 from gridloom.testing.trial import main as trial
-from gridloom.training.feed import as_inputs
 
 pytestmark = [pytest.mark.site, pytest.mark.arm64]
 TAG = "gridloom:test-arm64"
@@ -105,6 +104,9 @@ def test_scores_agree(arm64: str, tmp_path: Path) -> None:
 
 def test_litert_gives_the_same_scores_there(arm64: str, tmp_path: Path, run: Run) -> None:  # noqa: F811
     """An export of a run that was trained here, by LiteRT's own build for arm64."""
+    # At the top it would bring TensorFlow into the process of all site tests, where HTCondor's bindings fail with it.
+    from gridloom.training.feed import as_inputs
+
     done = subprocess.run(
         command("export", run.folder, "--to", "litert", "--out", tmp_path, "--jobs", "1"),
         capture_output=True,

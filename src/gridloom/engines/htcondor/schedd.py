@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -90,6 +91,12 @@ class Schedd:
 
     # --- the bindings -----------------------------------------------------------------------------------------
     def _library(self) -> Any:
+        if "tensorflow" in sys.modules and "htcondor2" not in sys.modules:
+            # TensorFlow's own TLS library takes the place of the one that the bindings need: no schedd ever answers.
+            raise SiteProblem(
+                "HTCondor's Python bindings cannot be used in a process that has loaded TensorFlow before",
+                fix="Use the `gridloom` command, or a Python process that does not import TensorFlow or Keras.",
+            )
         if self.options.config:
             # Read by the bindings when they are first imported.
             os.environ["CONDOR_CONFIG"] = self.options.config
