@@ -1,13 +1,14 @@
-"""A TTree read as columns."""
+"""A TTree read as columns: flat numbers of local files by `gridloom.data.baskets`, everything else by uproot."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
-import awkward as ak
 import uproot
 
+from gridloom.data.baskets import BasketReader, Baskets, LocalBytes, baskets_of
 from gridloom.data.trees import (
     COPY_AGAIN,
     Chunk,
@@ -69,27 +70,52 @@ class TTree:
         yield from self._iterate(wanted, start, self.entries, step or entries_per_chunk(size, self.entries))
 
     def _iterate(self, branches: Iterable[str], start: int, stop: int, step: int) -> Iterator[Chunk]:
-        wanted = {name: self._branches[name] for name in branches}
+        wanted = tuple(branches)
         if not wanted:
             yield from empty_chunks(start, stop, step)
             return
+        with ExitStack() as stack:
+            with damage_named(self.path, f"the baskets of tree `{self.name}` cannot be found"):
+                plans = self._plans(wanted)
+                reader = BasketReader(stack.enter_context(LocalBytes(self._local)), plans) if plans else None
+            rest = self._others({name: self._branches[name] for name in wanted if name not in plans}, start, stop, step)
+            for begin in range(start, stop, step):
+                end = min(begin + step, stop)
+                with damage_named(self.path, range_text(self.name, begin, end)):
+                    columns: Columns = next(rest)
+                    if reader is not None:
+                        columns |= {name: reader.column(name, begin, end) for name in plans}
+                columns = {name: columns[name] for name in wanted}
+                check_lengths(self, columns, begin, end)
+                yield Chunk(start=begin, stop=end, columns=columns)
+
+    @property
+    def _local(self) -> str:
+        return str(self._tree.file.file_path)
+
+    def _plans(self, branches: Iterable[str]) -> dict[str, Baskets]:
+        """The branches that are read directly."""
+        if "://" in self._local:
+            return {}
+        found = {name: baskets_of(self._branches[name]) for name in branches}
+        return {name: plan for name, plan in found.items() if plan is not None and plan.entries == self.entries}
+
+    def _others(self, wanted: Mapping[str, Any], start: int, stop: int, step: int) -> Iterator[Columns]:
+        """Columns that uproot reads, for the same ranges of entries."""
+        if not wanted:
+            yield from ({} for _ in range(start, stop, step))
+            return
         keys = {branch.cache_key for branch in wanted.values()}
-        arrays: Iterator[dict[str, ak.Array]] = self._tree.iterate(
+        for found in self._tree.iterate(
             filter_branch=lambda branch: branch.cache_key in keys,
             entry_start=start,
             entry_stop=stop,
             step_size=step,
             library="ak",
             how=dict,
-        )
-        for begin in range(start, stop, step):
-            end = min(begin + step, stop)
-            with damage_named(self.path, range_text(self.name, begin, end)):
-                found = next(arrays)
-                by_key = {self._tree[name].cache_key: array for name, array in found.items()}
-                columns = {name: as_column(by_key[branch.cache_key]) for name, branch in wanted.items()}
-            check_lengths(self, columns, begin, end)
-            yield Chunk(start=begin, stop=end, columns=columns)
+        ):
+            by_key = {self._tree[name].cache_key: array for name, array in found.items()}
+            yield {name: as_column(by_key[branch.cache_key]) for name, branch in wanted.items()}
 
 
 def _unusable(branch: uproot.TBranch) -> str | None:
