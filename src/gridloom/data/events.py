@@ -5,7 +5,7 @@ Every function works on one chunk and raises errors that name the file, the entr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ from gridloom.errors import (
     Problems,
     UndeclaredMissing,
 )
+
+_STRIP = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,23 +213,35 @@ def targets(formula: Formula, columns: Columns, place: Place) -> NDArray[np.floa
 
 def features(recipe: Recipe, columns: Columns, place: Place) -> NDArray[np.float32]:
     """Flat features (N, F), raw; raises UndeclaredMissing, or Problems with one for every feature that needs it."""
-    matrix = np.empty((len(place.entries), len(recipe.features)), dtype=np.float32)
+    found: list[NDArray[np.float32]] = []
     problems: list[GridloomError] = []
     for index in range(len(recipe.features)):
         try:
-            matrix[:, index] = feature(recipe, index, columns, place)
+            found.append(feature(recipe, index, columns, place))
         except UndeclaredMissing as error:
             problems.append(error)
     if problems:
         raise problems[0] if len(problems) == 1 else Problems(problems)
+    return as_rows(found, len(place.entries))
+
+
+def as_rows(columns: Sequence[NDArray[np.float32]], events: int) -> NDArray[np.float32]:
+    """Columns as a row-major matrix (N, F); strip by strip, since whole columns would leave the processor's cache."""
+    matrix = np.empty((events, len(columns)), dtype=np.float32)
+    strip = np.empty((len(columns), min(_STRIP, events)), dtype=np.float32)
+    for begin in range(0, events, _STRIP):
+        part = strip[:, : min(_STRIP, events - begin)]
+        for index, column in enumerate(columns):
+            part[index] = column[begin : begin + _STRIP]
+        matrix[begin : begin + _STRIP] = part.T
     return matrix
 
 
 def feature(recipe: Recipe, index: int, columns: Columns, place: Place) -> NDArray[np.float32]:
     """One flat feature (N,), raw; raises UndeclaredMissing for NaN or infinity that is not declared."""
     item = recipe.features[index]
-    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is reported as such
-        values = item.formula.numbers(columns, len(place.entries)).astype(np.float32)
+    # What is too large for float32 has become infinite, and is reported as such.
+    values = item.formula.singles(columns, len(place.entries))
     error = _undeclared(item, index, values, place)
     if error is not None:
         raise error

@@ -1,7 +1,4 @@
-"""Collections: objects of variable number, chosen, ordered, cut to a maximum and padded, with NumPy alone.
-
-NumPy on flat contents is several times faster than padding with awkward.
-"""
+"""Collections: objects of variable number, chosen, ordered, cut to a maximum and padded, by compiled loops."""
 
 from __future__ import annotations
 
@@ -12,9 +9,10 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from gridloom.data import kernels
 from gridloom.data.recipe import CollectionFormulas, Formula
 from gridloom.data.trees import Columns
-from gridloom.errors import BranchType, UndeclaredMissing
+from gridloom.errors import BranchType, KeyPath, UndeclaredMissing
 
 Counts = NDArray[np.int64]
 
@@ -27,24 +25,22 @@ def objects_of(
     `place` gives the text for an event of this chunk. Raises BranchType if the expressions do not have one value per
     object of the same objects, UndeclaredMissing for NaN and infinity in an object that is kept.
     """
-    found = {formula.key: formula.any_shape(columns, events) for formula in item.formulas}
+    found = {formula.key: formula.objects(columns, events) for formula in item.formulas}
     counts = _counts(item, found)
-    event = np.repeat(np.arange(events), counts)
-    order = _order(item, found, counts, event)
-    kept_event = event[order]
-    position = np.arange(len(order)) - np.searchsorted(kept_event, kept_event)
-    within = position < item.collection.at_most
-    order, kept_event, position = order[within], kept_event[within], position[within]
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    index, kept = kernels.choose(
+        offsets, _chosen(item, found, counts), _keys(item, found, counts), item.collection.at_most
+    )
     padded = np.zeros((events, item.collection.at_most, len(item.features)), dtype=np.float32)
-    for index, formula in enumerate(item.features):
-        values = _flat(found[formula.key], counts)[order]
+    for column, formula in enumerate(item.features):
         with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is reported as such
-            padded[kept_event, position, index] = values
-        _require_finite(item, formula, padded[kept_event, position, index], kept_event, place)
-    return padded, np.bincount(kept_event, minlength=events).astype(np.uint16)
+            values = _flat(found[formula.key], counts).astype(np.float32, copy=False)
+        if kernels.fill(padded, column, values, index, kept):
+            raise _not_finite(item, formula, padded[:, :, column], kept, place)
+    return padded, kept
 
 
-def _counts(item: CollectionFormulas, found: dict[tuple[str | int, ...], Any]) -> Counts:
+def _counts(item: CollectionFormulas, found: dict[KeyPath, Any]) -> Counts:
     """Objects per event, the same in all expressions that have one value per object."""
     known: Counts | None = None
     for formula in item.formulas:
@@ -75,33 +71,35 @@ def _flat(values: Any, counts: Counts) -> NDArray[Any]:
     return np.asarray(ak.to_numpy(ak.flatten(values, axis=1)))
 
 
-def _order(
-    item: CollectionFormulas, found: dict[tuple[str | int, ...], Any], counts: Counts, event: NDArray[np.intp]
-) -> NDArray[np.intp]:
-    """Numbers of the chosen objects: by event, within it by `order_by` (NaN last), equal ones as in the file."""
-    chosen = np.arange(len(event))
-    if item.where is not None:
-        condition = _flat(found[item.where.key], counts)
-        chosen = np.flatnonzero((condition != 0) & ~np.isnan(condition.astype(np.float64)))
-    if item.order_by is not None:
-        values = _flat(found[item.order_by.key], counts)[chosen]
-        chosen = chosen[np.lexsort((values, event[chosen]))]
-    return chosen
+def _chosen(item: CollectionFormulas, found: dict[KeyPath, Any], counts: Counts) -> NDArray[np.bool_]:
+    """Which objects fulfil `where`; empty for all."""
+    if item.where is None:
+        return np.empty(0, dtype=np.bool_)
+    condition = _flat(found[item.where.key], counts)
+    return np.asarray((condition != 0) & (condition == condition), dtype=np.bool_)
 
 
-def _require_finite(
+def _keys(item: CollectionFormulas, found: dict[KeyPath, Any], counts: Counts) -> NDArray[np.float64]:
+    """What objects are ordered by; empty for the order in the file."""
+    if item.order_by is None:
+        return np.empty(0)
+    return _flat(found[item.order_by.key], counts).astype(np.float64)
+
+
+def _not_finite(
     item: CollectionFormulas,
     formula: Formula,
     values: NDArray[np.float32],
-    event: NDArray[np.intp],
+    kept: NDArray[np.uint16],
     place: Callable[[int], str],
-) -> None:
+) -> UndeclaredMissing:
+    event, position = np.nonzero(np.arange(values.shape[1]) < kept[:, None])
+    values = values[event, position]
     bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        raise UndeclaredMissing(
-            f"`{formula.expression}` of collection `{item.name}` is {values[bad[0]]:g} for {len(bad):,} of "
-            f"{len(values):,} objects",
-            where=place(int(event[bad[0]])),
-            fix="Leave such objects out, e.g. `where: isfinite(...)`, or give a value: `isfinite(x) ? x : 0`.",
-            key=formula.key,
-        )
+    return UndeclaredMissing(
+        f"`{formula.expression}` of collection `{item.name}` is {values[bad[0]]:g} for {len(bad):,} of "
+        f"{len(values):,} objects",
+        where=place(int(event[bad[0]])),
+        fix="Leave such objects out, e.g. `where: isfinite(...)`, or give a value: `isfinite(x) ? x : 0`.",
+        key=formula.key,
+    )

@@ -16,9 +16,17 @@ from gridloom.data import events
 from gridloom.data.events import Cutflow, Place
 from gridloom.data.folds import fold_of
 from gridloom.data.ntuple import Ntuple, open_ntuple
-from gridloom.data.recipe import Recipe, make_recipe
+from gridloom.data.recipe import CollectionFormulas, Recipe, make_recipe
 from gridloom.data.shard import Layout, ShardWriter
-from gridloom.data.statistics import CutflowRow, FoldStatistics, ReadFile, ShardStatistics, Yield, moments_of
+from gridloom.data.statistics import (
+    CutflowRow,
+    FoldStatistics,
+    Moments,
+    ReadFile,
+    ShardStatistics,
+    Yield,
+    moments_by_group,
+)
 from gridloom.data.trees import Chunk
 from gridloom.errors import DamagedFile, Interrupted
 from gridloom.task import Context, InputFile, Progress
@@ -172,18 +180,27 @@ class _Preparation:
 
     def _moments(self, arrays: Arrays) -> tuple[FoldStatistics, ...]:
         """Moments of the training events, fold by fold."""
+        folds = self._analysis.folds
+        group = np.where(arrays["trains"], arrays["fold"], -1)
         there = events.there(self._recipe, arrays["features"])
-        found = []
-        for fold in range(self._analysis.folds):
-            rows = np.flatnonzero(arrays["trains"] & (arrays["fold"] == fold))
-            collections = {}
-            for item in self._recipe.collections:
-                objects, counts = arrays[f"collection.{item.name}"][rows], arrays[f"count.{item.name}"][rows]
-                kept = objects[np.arange(item.collection.at_most) < counts[:, None]]
-                collections[item.name] = moments_of(kept, np.ones(kept.shape, dtype=np.bool_))
-            moments = moments_of(arrays["features"][rows], there[rows])
-            found.append(FoldStatistics(fold=fold, features=moments, collections=collections))
-        return tuple(found)
+        features = moments_by_group(arrays["features"], there, group, folds)
+        collections = {item.name: self._object_moments(item, arrays, group) for item in self._recipe.collections}
+        return tuple(
+            FoldStatistics(
+                fold=fold,
+                features=features[fold],
+                collections={name: found[fold] for name, found in collections.items()},
+            )
+            for fold in range(folds)
+        )
+
+    def _object_moments(
+        self, item: CollectionFormulas, arrays: Arrays, group: NDArray[np.int64]
+    ) -> tuple[tuple[Moments, ...], ...]:
+        objects, counts = arrays[f"collection.{item.name}"], arrays[f"count.{item.name}"]
+        kept = objects[np.arange(item.collection.at_most) < counts[:, None]]
+        there = np.ones(kept.shape, dtype=np.bool_)
+        return moments_by_group(kept, there, np.repeat(group, counts), self._analysis.folds)
 
 
 def _row(name: str, weights: NDArray[np.float64], mask: NDArray[np.bool_]) -> CutflowRow:

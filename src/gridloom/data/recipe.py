@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +16,7 @@ from gridloom.data.trees import Columns
 from gridloom.errors import GridloomError, KeyPath
 from gridloom.expressions.columns import evaluate, evaluate_condition, evaluate_per_event
 from gridloom.expressions.expression import Expression, parse, parse_all
+from gridloom.expressions.tree import Name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,27 @@ class Formula:
         """One number per event; raises InvalidExpression or BranchType."""
         return np.asarray(self._evaluate(evaluate_per_event, columns, events))
 
+    def singles(self, columns: Columns, events: int) -> NDArray[np.float32]:
+        """One number per event in single precision, perhaps the column itself; too large ones become infinite."""
+        branch = self.branch
+        column = None if branch is None else columns.get(branch)
+        if isinstance(column, np.ndarray) and column.dtype == np.float32 and column.ndim == 1:
+            return column
+        with np.errstate(over="ignore"):
+            return self.numbers(columns, events).astype(np.float32)
+
+    def objects(self, columns: Columns, events: int) -> Any:
+        """As `any_shape`, but a branch of lists of float32 stays what it is."""
+        column = None if self.branch is None else columns.get(self.branch)
+        if isinstance(column, ak.Array) and _lists_of_singles(column.layout):
+            return column
+        return self.any_shape(columns, events)
+
+    @property
+    def branch(self) -> str | None:
+        """The branch that the expression is, if it is nothing else."""
+        return self.expression.tree.name if isinstance(self.expression.tree, Name) else None
+
     def condition(self, columns: Columns, events: int) -> NDArray[np.bool_]:
         """Whether each event fulfils it; NaN does not."""
         return np.asarray(self._evaluate(evaluate_condition, columns, events), dtype=np.bool_)
@@ -46,6 +69,10 @@ class Formula:
             return function(self.expression, own, events=events)
         except GridloomError as error:
             raise type(error)(error.what, where=error.where, fix=error.fix, key=self.key) from error
+
+
+def _lists_of_singles(layout: Any) -> bool:
+    return bool(layout.is_list and layout.content.is_numpy and layout.content.dtype == np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from gridloom.catalogue import LostFile
 
+_STRIP = 4096
+
 
 class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -60,23 +62,56 @@ def _known(value: float | None) -> float:
 
 def moments_of(values: NDArray[np.float32], there: NDArray[np.bool_]) -> tuple[Moments, ...]:
     """Moments of the columns of `values` (N, F), over the rows where `there` (N, F) is true; computed in float64."""
-    counts = there.sum(axis=0)
-    deviations = np.where(there, values, 0).astype(np.float64)
-    means = deviations.sum(axis=0) / np.maximum(counts, 1)
-    deviations = np.where(there, deviations - means, 0)
-    squares = np.einsum("ij,ij->j", deviations, deviations)
-    lowest = np.where(there, values, np.inf).min(axis=0, initial=np.inf)
-    highest = np.where(there, values, -np.inf).max(axis=0, initial=-np.inf)
+    return moments_by_group(values, there, np.zeros(len(values), dtype=np.int64), 1)[0]
+
+
+def moments_by_group(
+    values: NDArray[np.float32], there: NDArray[np.bool_], group: NDArray[np.int64], groups: int
+) -> tuple[tuple[Moments, ...], ...]:
+    """For each of the groups what `moments_of` says of its rows; `group` (N,) is negative for rows of none.
+
+    Strips of rows are sorted by group and summed while they stay in the processor's cache; sums of squares are taken
+    about the mean of the first strip, so that little is lost in the difference.
+    """
+    shape = (groups, values.shape[1])
+    rows, counts = np.zeros(groups, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    sums, squares = np.zeros(shape), np.zeros(shape)
+    lowest, highest = np.full(shape, np.inf, dtype=np.float32), np.full(shape, -np.inf, dtype=np.float32)
+    first = there[:_STRIP]
+    about = np.where(first, values[:_STRIP], 0).sum(axis=0, dtype=np.float64) / np.maximum(first.sum(axis=0), 1)
+    for begin in range(0, len(values), _STRIP):
+        numbers = group[begin : begin + _STRIP].astype(np.int16)
+        order = np.argsort(numbers, kind="stable")  # a radix sort
+        order = order[np.count_nonzero(numbers < 0) :]
+        if not len(order):
+            continue
+        found, starts = np.unique(numbers[order], return_index=True)
+        strip, known = values[begin : begin + _STRIP][order], there[begin : begin + _STRIP][order]
+        rows[found] += np.diff(np.append(starts, len(order)))
+        counts[found] += np.add.reduceat(known, starts, axis=0, dtype=np.int64)
+        whole = bool(known.all())
+        deviations = strip - about if whole else np.where(known, strip - about, 0.0)
+        sums[found] += np.add.reduceat(deviations, starts, axis=0)
+        np.square(deviations, out=deviations)
+        squares[found] += np.add.reduceat(deviations, starts, axis=0)
+        low, high = (strip, strip) if whole else (np.where(known, strip, np.inf), np.where(known, strip, -np.inf))
+        lowest[found] = np.minimum(lowest[found], np.minimum.reduceat(low, starts, axis=0))
+        highest[found] = np.maximum(highest[found], np.maximum.reduceat(high, starts, axis=0))
+    safe = np.maximum(counts, 1)
+    means, m2 = about + sums / safe, np.maximum(squares - sums**2 / safe, 0.0)
     return tuple(
-        Moments(
-            count=int(count),
-            mean=float(means[j]),
-            m2=float(squares[j]),
-            minimum=float(lowest[j]) if count else None,
-            maximum=float(highest[j]) if count else None,
-            missing=len(values) - int(count),
+        tuple(
+            Moments(
+                count=int(counts[i, j]),
+                mean=float(means[i, j]) if counts[i, j] else 0.0,
+                m2=float(m2[i, j]),
+                minimum=float(lowest[i, j]) if counts[i, j] else None,
+                maximum=float(highest[i, j]) if counts[i, j] else None,
+                missing=int(rows[i] - counts[i, j]),
+            )
+            for j in range(shape[1])
         )
-        for j, count in enumerate(counts)
+        for i in range(groups)
     )
 
 
