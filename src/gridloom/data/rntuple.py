@@ -8,6 +8,7 @@ from typing import Any
 
 import awkward as ak
 import uproot
+import xxhash
 
 from gridloom.data.trees import (
     CHUNK_ENTRIES,
@@ -21,6 +22,9 @@ from gridloom.data.trees import (
     range_text,
 )
 
+# Bytes of the checksum that follows a page.
+_CHECKSUM = 8
+
 
 class RNTuple:
     """An RNTuple; fields by name, parts of a field by a path with dots.
@@ -32,14 +36,18 @@ class RNTuple:
         self.path = path
         self.name = name
         self.entries = int(ntuple.num_entries)
+        self._ntuple = ntuple
         self._clusters = [int(cluster.num_first_entry) for cluster in ntuple.cluster_summaries]
         self._fields: dict[str, Any] = {}
         # uproot's own list of a field's parts searches all fields: too slow for thousands.
-        parts: dict[int, list[int]] = {}
+        self._parts: dict[int, list[int]] = {}
         for number, record in enumerate(ntuple.field_records):
-            parts.setdefault(int(record.parent_field_id), []).append(number)
+            self._parts.setdefault(int(record.parent_field_id), []).append(number)
+        self._columns: dict[int, list[int]] = {}
+        for number, record in enumerate(ntuple.column_records):
+            self._columns.setdefault(int(record.field_id), []).append(number)
         top = [number for number, record in enumerate(ntuple.field_records) if int(record.parent_field_id) == number]
-        self._names = tuple(self._add(ntuple.all_fields, parts, top, ""))
+        self._names = tuple(self._add(ntuple.all_fields, self._parts, top, ""))
 
     def _add(
         self, fields: Sequence[Any], parts: Mapping[int, list[int]], chosen: list[int], prefix: str
@@ -76,11 +84,36 @@ class RNTuple:
     def read(self, branches: Iterable[str], start: int, stop: int) -> Columns:
         stop = min(stop, self.entries)
         with damage_named(self.path, range_text(self.name, start, stop)):
-            columns = {
-                name: as_column(self._fields[name].array(entry_start=start, entry_stop=stop)) for name in branches
-            }
+            columns = {name: self._column(name, start, stop) for name in branches}
         check_lengths(self, columns, start, stop)
         return columns
+
+    def _column(self, name: str, start: int, stop: int) -> Any:
+        column = as_column(self._fields[name].array(entry_start=start, entry_stop=stop))
+        ends = [*self._clusters[1:], self.entries]
+        for cluster, (begin, end) in enumerate(zip(self._clusters, ends, strict=True)):
+            if begin < stop and end > start:
+                for number in self._columns_below(int(self._fields[name].field_id)):
+                    self._verify(cluster, number)
+        return column
+
+    def _columns_below(self, field: int) -> Iterator[int]:
+        """Numbers of the columns that a field and its parts are stored in."""
+        source = self._ntuple.field_records[field].source_field_id
+        yield from self._columns.get(field if source is None else int(source), ())
+        for part in self._parts.get(field, ()):
+            if part != field:
+                yield from self._columns_below(part)
+
+    def _verify(self, cluster: int, column: int) -> None:
+        """Compare the pages of a column with their checksums, as uproot does not; raises ValueError."""
+        lists = self._ntuple.page_link_list[cluster]
+        for page in lists[column].pages if column < len(lists) else ():
+            if page.has_checksum:
+                begin, size = int(page.locator.offset), int(page.locator.num_bytes)
+                stored = self._ntuple.file.source.chunk(begin, begin + size + _CHECKSUM).raw_data
+                if xxhash.xxh3_64_digest(stored[:size])[::-1] != bytes(stored[size:]):
+                    raise ValueError("the checksum of a page is not that of its content")
 
     def chunks(self, branches: Iterable[str], step: int | None = None, start: int = 0) -> Iterator[Chunk]:
         wanted = tuple(branches)
