@@ -58,6 +58,7 @@ soak: $(LOCKED) ## The long tests: kills, toys, leakage
 	$(BIN)/python -m pytest -n $(JOBS) -m soak
 
 bench: $(LOCKED) ## Throughput and start-up beside their limit and their peers
+	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/startup.py
 

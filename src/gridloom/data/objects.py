@@ -28,16 +28,19 @@ def objects_of(
     found = {formula.key: formula.objects(columns, events) for formula in item.formulas}
     counts = _counts(item, found)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    index, kept = kernels.choose(
-        offsets, _chosen(item, found, counts), _keys(item, found, counts), item.collection.at_most
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is reported as such
+        features = [_flat(found[formula.key], counts).astype(np.float32, copy=False) for formula in item.features]
+    padded = kernels.pad(
+        offsets,
+        features,
+        use=_chosen(item, found, counts),
+        keys=_keys(item, found, counts),
+        at_most=item.collection.at_most,
     )
-    padded = np.zeros((events, item.collection.at_most, len(item.features)), dtype=np.float32)
     for column, formula in enumerate(item.features):
-        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is reported as such
-            values = _flat(found[formula.key], counts).astype(np.float32, copy=False)
-        if kernels.fill(padded, column, values, index, kept):
-            raise _not_finite(item, formula, padded[:, :, column], kept, place)
-    return padded, kept
+        if padded.not_finite[column]:
+            raise _not_finite(item, formula, padded.objects[:, :, column], padded.counts, place)
+    return padded.objects, padded.counts
 
 
 def _counts(item: CollectionFormulas, found: dict[KeyPath, Any]) -> Counts:
