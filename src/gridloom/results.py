@@ -109,16 +109,22 @@ class Store:
         return scratch.is_dir() and any(scratch.iterdir())
 
     def find(self, task_id: str) -> Result | None:
-        """The result of a task, or None while there is none. Raises DamagedResult when result.json is unreadable."""
+        """The result of a task, or None while there is none.
+
+        Raises DamagedResult when result.json is unreadable or says that it is the result of another task.
+        """
         path = self.folder(task_id) / RESULT
         try:
-            return Result.model_validate_json(path.read_bytes())
+            result = Result.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             if self.folder(task_id).exists():
                 raise DamagedResult("the result has no result.json", where=str(path.parent), fix=_FIX) from None
             return None
         except ValidationError as error:
             raise DamagedResult("result.json cannot be read", where=str(path), fix=_FIX) from error
+        if result.task != task_id:
+            raise DamagedResult(f"this is the result of another task, {result.task}", where=str(path), fix=_FIX)
+        return result
 
     def verify(self, task_id: str, *, fully: bool = False) -> Result | None:
         """Compare a result with its sizes and digests; None while there is none.

@@ -15,7 +15,7 @@ Kind = Literal["prepare", "train", "reference", "evaluate", "report", "predict",
 
 # Raised when a kind of task computes something else from the same parameters: old results are then not reused.
 CONTRACT_VERSIONS: dict[Kind, int] = {
-    "prepare": 1,
+    "prepare": 2,
     "train": 1,
     "reference": 1,
     "evaluate": 1,

@@ -52,6 +52,14 @@ class Cutflow:
     def passed(self) -> NDArray[np.bool_]:
         return self.masks[-1]
 
+    @property
+    def level(self) -> NDArray[np.int16]:
+        """How many parts each entry has passed."""
+        passed = np.zeros(len(self.passed), dtype=np.int16)
+        for mask in self.masks[: len(self.names)]:
+            passed += mask
+        return passed
+
 
 def cumulative(cuts: tuple[NamedCut, ...], columns: Columns, start: NDArray[np.bool_]) -> Cutflow:
     """Apply cuts one after the other to the events in `start`; without cuts `start` itself is the result."""
@@ -74,22 +82,22 @@ def masked(columns: Columns, keep: NDArray[np.bool_], branches: frozenset[str]) 
 
 @dataclass(frozen=True, kw_only=True)
 class EntryWeights:
-    """Physics weights of all entries before the sample's scale, and the sum of generator weights (None: no such)."""
+    """Physics weights of all entries before the sample's scale, and the generator weights (None: no such)."""
 
     weights: NDArray[np.float64]
-    sum_generator_weights: float | None
+    generator: NDArray[np.float64] | None = None
 
 
 def entry_weights(recipe: Recipe, columns: Columns, place: Place) -> EntryWeights:
     """Weights of every entry, selected or not; raises BadWeights for NaN and infinity."""
     events = len(place.entries)
     if recipe.weight is None:
-        return EntryWeights(weights=np.ones(events), sum_generator_weights=None)
+        return EntryWeights(weights=np.ones(events))
     weights = _finite_weights(recipe.weight, columns, place)
     if recipe.corrections is None:
-        return EntryWeights(weights=weights, sum_generator_weights=None)
+        return EntryWeights(weights=weights)
     corrections = _finite_weights(recipe.corrections, columns, place)
-    return EntryWeights(weights=weights * corrections, sum_generator_weights=float(weights.sum()))
+    return EntryWeights(weights=weights * corrections, generator=weights)
 
 
 def _finite_weights(formula: Formula, columns: Columns, place: Place) -> NDArray[np.float64]:

@@ -13,19 +13,17 @@ from gridloom.analysis.models import Analysis
 from gridloom.analysis.queries import class_names
 from gridloom.catalogue import LostFile
 from gridloom.data import events
-from gridloom.data.events import Cutflow, Place
+from gridloom.data.blocks import Arrays
+from gridloom.data.events import Place
 from gridloom.data.folds import fold_of
 from gridloom.data.ntuple import Ntuple, open_ntuple
 from gridloom.data.recipe import Recipe, make_recipe
 from gridloom.data.shard import Layout, ShardWriter
-from gridloom.data.statistics import CutflowRow, FoldStatistics, ReadFile, ShardStatistics, Yield, moments_of
+from gridloom.data.statistics import ReadFile, ShardStatistics
+from gridloom.data.summary import EntrySums, EventSums
 from gridloom.data.trees import Chunk
 from gridloom.errors import DamagedFile, Interrupted
 from gridloom.task import Context, InputFile, Progress
-
-ALL_ENTRIES = "all entries"
-
-Arrays = dict[str, NDArray[Any]]
 
 
 def run(context: Context) -> None:
@@ -88,15 +86,24 @@ class _Preparation:
 
     def _whole_file(self, file: InputFile) -> ShardStatistics:
         begin = self._writer.rows
+        entries = EntrySums(self._recipe)
+        selected = EventSums(self._recipe, self._classes, self._analysis.folds)
         with open_ntuple(self._analysis, self._recipe, file) as ntuple:
-            parts = [self._chunk(ntuple, chunk) for chunk in self._watched(ntuple)]
+            for chunk in self._watched(ntuple):
+                self._chunk(ntuple, chunk, entries, selected)
             known = ntuple.sum_generator_weights
+        every, chosen = entries.total(), selected.total()
         read = ReadFile(path=file.path, uuid=file.uuid, entries=file.entries, selected=self._writer.rows - begin)
-        merged = reduce(ShardStatistics.merge, parts, self.nothing())
-        changes: dict[str, object] = {"files": (read,)}
-        if known is not None:
-            changes["sum_generator_weights"] = known
-        return merged.model_copy(update=changes)
+        return self.nothing().model_copy(
+            update={
+                "files": (read,),
+                "events": chosen.events,
+                "sum_generator_weights": every.sum_generator_weights if known is None else known,
+                "cutflow": every.cutflow + chosen.cutflow,
+                "classes": chosen.classes,
+                "folds": chosen.folds,
+            }
+        )
 
     def _watched(self, ntuple: Ntuple) -> Iterator[Chunk]:
         """The file's chunks, with progress; raises Interrupted between two of them."""
@@ -114,33 +121,20 @@ class _Preparation:
                 Progress(done=self._done, total=self._total, text=f"{self._writer.rows:,} events selected")
             )
 
-    def _chunk(self, ntuple: Ntuple, chunk: Chunk) -> ShardStatistics:
+    def _chunk(self, ntuple: Ntuple, chunk: Chunk, entries: EntrySums, selected: EventSums) -> None:
         recipe = self._recipe
         place = ntuple.place(chunk)
         weights = events.entry_weights(recipe, chunk.columns, place)
-        everything = np.ones(len(place.entries), dtype=np.bool_)
-        flow = events.cumulative(recipe.selection, chunk.columns, everything)
+        flow = events.cumulative(recipe.selection, chunk.columns, np.ones(len(place.entries), dtype=np.bool_))
+        entries.add(weights, flow.level)
         needed = frozenset[str]().union(*(formula.branches for formula in recipe.event_formulas))
         columns = events.masked(chunk.columns, flow.passed, needed)
-        selected = place.only(flow.passed)
-        arrays = self._arrays(columns, selected, weights.weights[flow.passed])
-        training = events.cumulative(recipe.training_selection, columns, np.full(len(selected.entries), self._trains))
+        kept = place.only(flow.passed)
+        arrays = self._arrays(columns, kept, weights.weights[flow.passed])
+        training = events.cumulative(recipe.training_selection, columns, np.full(len(kept.entries), self._trains))
         arrays["trains"] = training.passed
         self._writer.append(arrays)
-        rows = [
-            _row(ALL_ENTRIES, weights.weights, everything),
-            *_rows(flow, weights.weights),
-            *_rows(training, arrays["weight"]),
-        ]
-        return self.nothing().model_copy(
-            update={
-                "events": len(selected.entries),
-                "sum_generator_weights": weights.sum_generator_weights,
-                "cutflow": tuple(rows),
-                "classes": self._yields(arrays),
-                "folds": self._moments(arrays),
-            }
-        )
+        selected.add(arrays, training.level)
 
     @property
     def _trains(self) -> bool:
@@ -156,6 +150,7 @@ class _Preparation:
             "weight": weights,
             "factor": events.factors(recipe, columns, place),
             "id": ids,
+            "entry": place.entries,
             "fold": fold_of(ids, self._analysis.folds),
         }
         for name, (objects, counts) in events.collections(recipe, columns, place).items():
@@ -166,30 +161,3 @@ class _Preparation:
             missing = np.full(len(place.entries), np.nan)
             arrays["target"] = missing if recipe.target is None else events.targets(recipe.target, columns, place)
         return arrays
-
-    def _yields(self, arrays: Arrays) -> dict[str, Yield]:
-        return {name: Yield.of(arrays["weight"][arrays["label"] == index]) for index, name in enumerate(self._classes)}
-
-    def _moments(self, arrays: Arrays) -> tuple[FoldStatistics, ...]:
-        """Moments of the training events, fold by fold."""
-        there = events.there(self._recipe, arrays["features"])
-        found = []
-        for fold in range(self._analysis.folds):
-            rows = np.flatnonzero(arrays["trains"] & (arrays["fold"] == fold))
-            collections = {}
-            for item in self._recipe.collections:
-                objects, counts = arrays[f"collection.{item.name}"][rows], arrays[f"count.{item.name}"][rows]
-                kept = objects[np.arange(item.collection.at_most) < counts[:, None]]
-                collections[item.name] = moments_of(kept, np.ones(kept.shape, dtype=np.bool_))
-            moments = moments_of(arrays["features"][rows], there[rows])
-            found.append(FoldStatistics(fold=fold, features=moments, collections=collections))
-        return tuple(found)
-
-
-def _row(name: str, weights: NDArray[np.float64], mask: NDArray[np.bool_]) -> CutflowRow:
-    return CutflowRow.of(name, Yield.of(weights[mask]))
-
-
-def _rows(flow: Cutflow, weights: NDArray[np.float64]) -> Iterator[CutflowRow]:
-    for name, mask in zip(flow.names, flow.masks, strict=False):
-        yield _row(name, weights, mask)
