@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridloom.data.folds import uuid_word
+from gridloom.data.half import SmallValues, halved_feature, halved_objects
 from gridloom.data.objects import objects_of
 from gridloom.data.recipe import ClassFormulas, FeatureFormula, Formula, NamedCut, Recipe
 from gridloom.data.trees import Columns
@@ -20,6 +21,7 @@ from gridloom.errors import (
     AmbiguousClass,
     BadWeights,
     BranchType,
+    DoesNotFit,
     GridloomError,
     Problems,
     UndeclaredMissing,
@@ -217,32 +219,37 @@ def targets(formula: Formula, columns: Columns, place: Place) -> NDArray[np.floa
     return values
 
 
-def features(recipe: Recipe, columns: Columns, place: Place) -> NDArray[np.float32]:
-    """Flat features (N, F), raw; raises UndeclaredMissing, or Problems with one for every feature that needs it."""
+def features(recipe: Recipe, columns: Columns, place: Place, small: SmallValues | None = None) -> NDArray[np.float32]:
+    """Flat features (N, F), raw, as they are stored; raises what `feature` raises, or Problems with all of it."""
     matrix = np.empty((len(place.entries), len(recipe.features)), dtype=np.float32)
     problems: list[GridloomError] = []
     for index in range(len(recipe.features)):
         try:
-            matrix[:, index] = feature(recipe, index, columns, place)
-        except UndeclaredMissing as error:
+            matrix[:, index] = feature(recipe, index, columns, place, small)
+        except (UndeclaredMissing, DoesNotFit) as error:
             problems.append(error)
     if problems:
         raise problems[0] if len(problems) == 1 else Problems(problems)
     return matrix
 
 
-def feature(recipe: Recipe, index: int, columns: Columns, place: Place) -> NDArray[np.float32]:
-    """One flat feature (N,), raw; raises UndeclaredMissing for NaN or infinity that is not declared."""
+def feature(
+    recipe: Recipe, index: int, columns: Columns, place: Place, small: SmallValues | None = None
+) -> NDArray[np.float32]:
+    """One flat feature (N,), raw, as it is stored.
+
+    Raises UndeclaredMissing for NaN or infinity that is not declared, DoesNotFit.
+    """
     item = recipe.features[index]
     with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is reported as such
         values = item.formula.numbers(columns, len(place.entries)).astype(np.float32)
-    error = _undeclared(item, index, values, place)
+    error = _undeclared(item, values, place)
     if error is not None:
         raise error
-    return values
+    return halved_feature(item, values, place.text, small) if recipe.half else values
 
 
-def _undeclared(item: FeatureFormula, index: int, values: NDArray[np.float32], place: Place) -> GridloomError | None:
+def _undeclared(item: FeatureFormula, values: NDArray[np.float32], place: Place) -> GridloomError | None:
     if bool(np.isfinite(values).all()):
         return None
     declared = item.feature.missing
@@ -263,7 +270,7 @@ def _undeclared(item: FeatureFormula, index: int, values: NDArray[np.float32], p
         where=place.text(int(bad[0])),
         fix=f"If that means `not there` (as `Jet_pt[0]` without jets), add `missing: {line}` to the feature; "
         "otherwise cut these events in `selection`.",
-        key=("features", index),
+        key=item.formula.key[:2],
     )
 
 
@@ -278,7 +285,16 @@ def there(recipe: Recipe, matrix: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def collections(
-    recipe: Recipe, columns: Columns, place: Place
+    recipe: Recipe, columns: Columns, place: Place, small: SmallValues | None = None
 ) -> Mapping[str, tuple[NDArray[np.float32], NDArray[np.uint16]]]:
-    """name -> padded objects (N, M, C) and how many there are (N,); raises UndeclaredMissing, BranchType."""
-    return {item.name: objects_of(item, columns, len(place.entries), place.text) for item in recipe.collections}
+    """name -> padded objects (N, M, C) as they are stored, and how many there are (N,).
+
+    Raises UndeclaredMissing, BranchType, DoesNotFit.
+    """
+    found: dict[str, tuple[NDArray[np.float32], NDArray[np.uint16]]] = {}
+    for item in recipe.collections:
+        objects, counts = objects_of(item, columns, len(place.entries), place.text)
+        if recipe.half:
+            objects = halved_objects(item, objects, counts, place.text, small)
+        found[item.name] = (objects, counts)
+    return found

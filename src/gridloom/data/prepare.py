@@ -16,6 +16,7 @@ from gridloom.data import events
 from gridloom.data.blocks import Arrays
 from gridloom.data.events import Place
 from gridloom.data.folds import fold_of
+from gridloom.data.half import SmallValues
 from gridloom.data.ntuple import Ntuple, open_ntuple
 from gridloom.data.recipe import Recipe, make_recipe
 from gridloom.data.shard import Layout, ShardWriter
@@ -38,11 +39,13 @@ def run(context: Context) -> None:
         features=len(recipe.features),
         collections={item.name: (item.collection.at_most, len(item.features)) for item in recipe.collections},
         regression=analysis.target.regression is not None,
+        storage=analysis.storage.features,
     )
     with ShardWriter(context.output, layout) as writer:
         preparation = _Preparation(context, analysis, recipe, writer)
         parts = [preparation.file(file) for file in context.task.files]
         known = tuple(LostFile(path=path, reason="could not be read") for path in context.task.lost_files)
+        preparation.small.check()
         nothing = preparation.nothing(lost=known)
         writer.finish(reduce(ShardStatistics.merge, parts, nothing))
 
@@ -58,6 +61,7 @@ class _Preparation:
         self._classes = class_names(analysis)
         self._total = sum(file.entries for file in context.task.files)
         self._done = 0
+        self.small = SmallValues()
 
     def nothing(self, lost: tuple[LostFile, ...] = ()) -> ShardStatistics:
         """The statistics of no events."""
@@ -145,7 +149,7 @@ class _Preparation:
         recipe = self._recipe
         ids = events.event_ids(recipe, columns, place)
         arrays: Arrays = {
-            "features": events.features(recipe, columns, place),
+            "features": events.features(recipe, columns, place, self.small),
             "label": events.labels(recipe.classes, self._classes, columns, place),
             "weight": weights,
             "factor": events.factors(recipe, columns, place),
@@ -153,7 +157,7 @@ class _Preparation:
             "entry": place.entries,
             "fold": fold_of(ids, self._analysis.folds),
         }
-        for name, (objects, counts) in events.collections(recipe, columns, place).items():
+        for name, (objects, counts) in events.collections(recipe, columns, place, self.small).items():
             arrays[f"collection.{name}"] = objects
             arrays[f"count.{name}"] = counts
         if self._analysis.target.regression is not None:
