@@ -229,6 +229,11 @@ class Store:
         """Every folder of the store."""
         return tuple(sorted(path for path in self.root.glob("*") if path.is_dir()))
 
+    def finished(self, kind: str) -> Iterator[str]:
+        """Ids of all results of a kind; nothing of them is verified."""
+        with suppress(FileNotFoundError), os.scandir(self.root) as found:
+            yield from (entry.name for entry in found if entry.name.startswith(f"{kind}-") and "." not in entry.name)
+
     def clean(self, keep: Collection[str], *, dry_run: bool = False) -> tuple[Removed, ...]:
         """Remove what no id in `keep` needs, set-aside results and attempts whose worker is gone."""
         removed = []

@@ -1,8 +1,11 @@
-"""The task `prepare`: some files of one sample -> a shard with its statistics, in one pass over the events."""
+"""The task `prepare`: some files of one sample -> a shard with its statistics, in one pass over the events.
+
+If the store has a shard of the same events, only features that are new are read; see `gridloom.data.reuse`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
 from functools import reduce
 from typing import Any
 
@@ -19,12 +22,15 @@ from gridloom.data.folds import fold_of
 from gridloom.data.half import SmallValues
 from gridloom.data.ntuple import Ntuple, open_ntuple
 from gridloom.data.recipe import Recipe, make_recipe
+from gridloom.data.reuse import Refused, Reuse, open_donor
 from gridloom.data.shard import Layout, ShardWriter
 from gridloom.data.statistics import ReadFile, ShardStatistics
-from gridloom.data.summary import EntrySums, EventSums
+from gridloom.data.summary import Sums, entry_sums, event_sums, moment_sums
 from gridloom.data.trees import Chunk
-from gridloom.errors import DamagedFile, Interrupted
-from gridloom.task import Context, InputFile, Progress
+from gridloom.data.watch import Watch
+from gridloom.errors import DamagedFile
+from gridloom.origin import Origin
+from gridloom.task import Context, InputFile
 
 
 def run(context: Context) -> None:
@@ -41,17 +47,29 @@ def run(context: Context) -> None:
         regression=analysis.target.regression is not None,
         storage=analysis.storage.features,
     )
+    origin = Origin.of(context.task)
     with ShardWriter(context.output, layout) as writer:
-        preparation = _Preparation(context, analysis, recipe, writer)
-        parts = [preparation.file(file) for file in context.task.files]
-        known = tuple(LostFile(path=path, reason="could not be read") for path in context.task.lost_files)
-        preparation.small.check()
-        nothing = preparation.nothing(lost=known)
-        writer.finish(reduce(ShardStatistics.merge, parts, nothing))
+        found = _reused(context, analysis, recipe, writer, origin)
+        writer.finish(found or _Preparation(context, analysis, recipe, writer).run(), origin)
+
+
+def _reused(
+    context: Context, analysis: Analysis, recipe: Recipe, writer: ShardWriter, origin: Origin
+) -> ShardStatistics | None:
+    """Take events from the donor, if there is one that is whole and fits; None, with nothing written, if not."""
+    if context.donor is None:
+        return None
+    try:
+        donor = open_donor(context.donor, context.task, origin)
+        return Reuse(context, analysis, recipe, writer, donor).run()
+    except Refused as refused:
+        writer.cut(0)
+        sys.stderr.write(f"nothing is taken from {context.donor.name}, all is read: {refused}\n")
+        return None
 
 
 class _Preparation:
-    """One run of the task."""
+    """One run of the task that reads everything."""
 
     def __init__(self, context: Context, analysis: Analysis, recipe: Recipe, writer: ShardWriter) -> None:
         self._context = context
@@ -59,78 +77,62 @@ class _Preparation:
         self._recipe = recipe
         self._writer = writer
         self._classes = class_names(analysis)
-        self._total = sum(file.entries for file in context.task.files)
-        self._done = 0
-        self.small = SmallValues()
+        self._watch = Watch(context)
+        self._small = SmallValues()
 
-    def nothing(self, lost: tuple[LostFile, ...] = ()) -> ShardStatistics:
+    def run(self) -> ShardStatistics:
+        parts = [self._file(file) for file in self._context.task.files]
+        self._small.check()
+        known = tuple(LostFile(path=path, reason="could not be read") for path in self._context.task.lost_files)
+        return reduce(ShardStatistics.merge, parts, self._nothing(lost=known))
+
+    def _nothing(self, lost: tuple[LostFile, ...] = ()) -> ShardStatistics:
         """The statistics of no events."""
-        return ShardStatistics(
-            sample=self._recipe.sample, features=tuple(item.feature.name for item in self._recipe.features), lost=lost
-        )
+        names = tuple(item.feature.name for item in self._recipe.features)
+        return ShardStatistics(sample=self._recipe.sample, features=names, lost=lost)
 
-    def file(self, file: InputFile) -> ShardStatistics:
+    def _file(self, file: InputFile) -> ShardStatistics:
         """Append a file's events; a damaged file that may be skipped leaves nothing behind but its name."""
         begin = self._writer.rows
-        finished = self._done + file.entries
         try:
             statistics = self._whole_file(file)
         except DamagedFile as error:
-            if not self._may_skip():
+            if not may_skip(self._analysis, self._recipe.sample):
                 raise
             self._writer.cut(begin)
-            statistics = self.nothing(lost=(LostFile(path=file.path, reason=error.what),))
-        self._done = finished
+            statistics = self._nothing(lost=(LostFile(path=file.path, reason=error.what),))
+        self._watch.next(file)
         return statistics
-
-    def _may_skip(self) -> bool:
-        """How many of the sample's files are lost in all is judged when all of them are prepared."""
-        sample = self._analysis.samples[self._recipe.sample]
-        return not sample.data and self._analysis.damaged_files.skip_at_most > 0
 
     def _whole_file(self, file: InputFile) -> ShardStatistics:
         begin = self._writer.rows
-        entries = EntrySums(self._recipe)
-        selected = EventSums(self._recipe, self._classes, self._analysis.folds)
+        entries = entry_sums(self._recipe)
+        selected = event_sums(self._recipe, self._classes)
+        moments = moment_sums(self._recipe, self._analysis.folds)
         with open_ntuple(self._analysis, self._recipe, file) as ntuple:
-            for chunk in self._watched(ntuple):
-                self._chunk(ntuple, chunk, entries, selected)
+            for chunk in self._watch.chunks(ntuple):
+                self._chunk(ntuple, chunk, entries, selected, moments)
             known = ntuple.sum_generator_weights
         every, chosen = entries.total(), selected.total()
         read = ReadFile(path=file.path, uuid=file.uuid, entries=file.entries, selected=self._writer.rows - begin)
-        return self.nothing().model_copy(
+        return self._nothing().model_copy(
             update={
                 "files": (read,),
                 "events": chosen.events,
                 "sum_generator_weights": every.sum_generator_weights if known is None else known,
                 "cutflow": every.cutflow + chosen.cutflow,
                 "classes": chosen.classes,
-                "folds": chosen.folds,
+                "folds": moments.total().folds,
             }
         )
 
-    def _watched(self, ntuple: Ntuple) -> Iterator[Chunk]:
-        """The file's chunks, with progress; raises Interrupted between two of them."""
-        begin = self._done
-        for chunk in ntuple.chunks():
-            if self._context.stop():
-                raise Interrupted(
-                    f"stopped after {self._done:,} of {self._total:,} entries",
-                    where=self._context.task.label,
-                    fix="Run again: this task starts anew, finished ones are kept.",
-                )
-            yield chunk
-            self._done = begin + chunk.stop
-            self._context.progress(
-                Progress(done=self._done, total=self._total, text=f"{self._writer.rows:,} events selected")
-            )
-
-    def _chunk(self, ntuple: Ntuple, chunk: Chunk, entries: EntrySums, selected: EventSums) -> None:
+    def _chunk(self, ntuple: Ntuple, chunk: Chunk, entries: Sums, selected: Sums, moments: Sums) -> None:
         recipe = self._recipe
         place = ntuple.place(chunk)
         weights = events.entry_weights(recipe, chunk.columns, place)
         flow = events.cumulative(recipe.selection, chunk.columns, np.ones(len(place.entries), dtype=np.bool_))
-        entries.add(weights, flow.level)
+        generator = {} if weights.generator is None else {"generator": weights.generator}
+        entries.add({"weight": weights.weights, "level": flow.level, **generator})
         needed = frozenset[str]().union(*(formula.branches for formula in recipe.event_formulas))
         columns = events.masked(chunk.columns, flow.passed, needed)
         kept = place.only(flow.passed)
@@ -138,7 +140,9 @@ class _Preparation:
         training = events.cumulative(recipe.training_selection, columns, np.full(len(kept.entries), self._trains))
         arrays["trains"] = training.passed
         self._writer.append(arrays)
-        selected.add(arrays, training.level)
+        self._watch.text = f"{self._writer.rows:,} events selected"
+        selected.add({"weight": arrays["weight"], "label": arrays["label"], "level": training.level})
+        moments.add(arrays)
 
     @property
     def _trains(self) -> bool:
@@ -149,7 +153,7 @@ class _Preparation:
         recipe = self._recipe
         ids = events.event_ids(recipe, columns, place)
         arrays: Arrays = {
-            "features": events.features(recipe, columns, place, self.small),
+            "features": events.features(recipe, columns, place, self._small),
             "label": events.labels(recipe.classes, self._classes, columns, place),
             "weight": weights,
             "factor": events.factors(recipe, columns, place),
@@ -157,7 +161,7 @@ class _Preparation:
             "entry": place.entries,
             "fold": fold_of(ids, self._analysis.folds),
         }
-        for name, (objects, counts) in events.collections(recipe, columns, place, self.small).items():
+        for name, (objects, counts) in events.collections(recipe, columns, place, self._small).items():
             arrays[f"collection.{name}"] = objects
             arrays[f"count.{name}"] = counts
         if self._analysis.target.regression is not None:
@@ -165,3 +169,8 @@ class _Preparation:
             missing = np.full(len(place.entries), np.nan)
             arrays["target"] = missing if recipe.target is None else events.targets(recipe.target, columns, place)
         return arrays
+
+
+def may_skip(analysis: Analysis, sample: str) -> bool:
+    """How many of the sample's files are lost in all is judged when all of them are prepared."""
+    return not analysis.samples[sample].data and analysis.damaged_files.skip_at_most > 0

@@ -14,7 +14,8 @@ Layout of the folder (N events, F features; all arrays are row-major npy files):
     fold.npy               int16 (N,)
     trains.npy             bool (N,)            passes the training selection and is simulation
     statistics.json        ShardStatistics
-    shard.json             Contents: type, shape and checksum of every array, checksum of the statistics; written last
+    origin.json            Origin: what another task must share to take events from here
+    shard.json             Contents: type, shape and checksum of every array, checksums of the others; written last
 
 Opening a shard reads it once in full and compares every file with its checksum.
 """
@@ -36,6 +37,7 @@ from gridloom.data.arrays import ArrayFile, ArrayRecord, DamagedArray, checksum,
 from gridloom.data.statistics import ShardStatistics
 from gridloom.errors import DamagedResult
 from gridloom.files import canonical_json, full_disk_named, write_text
+from gridloom.origin import ORIGIN, Origin
 
 STATISTICS = "statistics.json"
 CONTENTS = "shard.json"
@@ -91,7 +93,7 @@ class _Told(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     arrays: dict[str, ArrayRecord]
-    statistics: str  # checksum
+    texts: dict[str, str]  # file -> checksum
 
 
 class Contents(BaseModel):
@@ -146,13 +148,16 @@ class ShardWriter:
             file.cut(rows)
         self.rows = rows
 
-    def finish(self, statistics: ShardStatistics) -> None:
-        """Complete the arrays, write the statistics and, last, what all files must be."""
+    def finish(self, statistics: ShardStatistics, origin: Origin | None = None) -> None:
+        """Complete the arrays, write statistics and origin and, last, what all files must be."""
         records = {name: file.finish(self.rows) for name, file in self._files.items()}
         self._files = {}
-        text = statistics.model_dump_json(indent=1) + "\n"
-        write_text(self.folder / STATISTICS, text)
-        told = _Told(arrays=records, statistics=checksum(text.encode()))
+        texts = {STATISTICS: statistics.model_dump_json(indent=1) + "\n"}
+        if origin is not None:
+            texts[ORIGIN] = origin.model_dump_json(indent=1) + "\n"
+        for name, text in texts.items():
+            write_text(self.folder / name, text)
+        told = _Told(arrays=records, texts={name: checksum(text.encode()) for name, text in texts.items()})
         write_text(self.folder / CONTENTS, Contents.of(told).as_text())
 
     def _abandon(self) -> None:
@@ -178,6 +183,7 @@ class Shard:
 
     folder: Path
     statistics: ShardStatistics
+    origin: Origin | None
     features: Values
     collections: dict[str, Values]
     counts: dict[str, NDArray[np.uint16]]
@@ -210,7 +216,8 @@ class Shard:
 
     @classmethod
     def _open(cls, folder: Path, told: _Told) -> Shard:
-        statistics = _read_statistics(folder / STATISTICS, told)
+        texts = {name: _read_text(folder / name, expected) for name, expected in told.texts.items()}
+        statistics = ShardStatistics.model_validate_json(texts[STATISTICS])
         records = told.arrays
         names = [name.removeprefix(_COLLECTION) for name in records if name.startswith(_COLLECTION)]
         _check_layout(folder / CONTENTS, records, statistics)
@@ -224,6 +231,7 @@ class Shard:
         return cls(
             folder=folder,
             statistics=statistics,
+            origin=Origin.model_validate_json(texts[ORIGIN]) if ORIGIN in texts else None,
             features=seen("features"),
             collections={name: seen(f"{_COLLECTION}{name}") for name in sorted(names)},
             counts={name: loaded(f"count.{name}") for name in sorted(names)},
@@ -246,11 +254,11 @@ def _read_contents(path: Path) -> _Told:
     return contents.told
 
 
-def _read_statistics(path: Path, told: _Told) -> ShardStatistics:
+def _read_text(path: Path, expected: str) -> bytes:
     text = path.read_bytes()
-    if checksum(text) != told.statistics:
+    if checksum(text) != expected:
         raise DamagedArray(path, "its content disagrees with its checksum")
-    return ShardStatistics.model_validate_json(text)
+    return text
 
 
 def _check_layout(path: Path, records: Mapping[str, ArrayRecord], statistics: ShardStatistics) -> None:

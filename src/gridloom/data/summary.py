@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -17,65 +17,59 @@ from gridloom.data.statistics import CutflowRow, FoldStatistics, ShardStatistics
 ALL_ENTRIES = "all entries"
 
 
-class EntrySums:
-    """Sums over all entries of a file: weights after each part of the selection, and generator weights."""
+class Sums:
+    """Statistics of arrays that come piece by piece, made of blocks and merged in order."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._names = tuple(cut.name for cut in recipe.selection)
-        self._nothing = ShardStatistics(sample=recipe.sample)
+    def __init__(self, sample: str, of_block: Callable[[Arrays], dict[str, object]]) -> None:
+        self._nothing = ShardStatistics(sample=sample)
+        self._of_block = of_block
         self._blocks = Blocks()
         self._parts: list[ShardStatistics] = []
 
-    def add(self, weights: events.EntryWeights, level: NDArray[np.int16]) -> None:
-        arrays: Arrays = {"weights": weights.weights, "level": level}
-        if weights.generator is not None:
-            arrays["generator"] = weights.generator
-        self._parts += map(self._sums, self._blocks.add(arrays))
+    def add(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._parts += map(self._statistics, self._blocks.add(arrays))
 
     def total(self) -> ShardStatistics:
-        self._parts += map(self._sums, self._blocks.rest())
+        self._parts += map(self._statistics, self._blocks.rest())
         return reduce(ShardStatistics.merge, self._parts, self._nothing)
 
-    def _sums(self, block: Mapping[str, NDArray[Any]]) -> ShardStatistics:
-        first = CutflowRow.of(ALL_ENTRIES, Yield.of(block["weights"]))
+    def _statistics(self, block: Arrays) -> ShardStatistics:
+        return self._nothing.model_copy(update=self._of_block(block))
+
+
+def entry_sums(recipe: Recipe) -> Sums:
+    """Of all entries (`weight`, `level`, and `generator` where there is one): weights after each cut."""
+    names = tuple(cut.name for cut in recipe.selection)
+
+    def of_block(block: Arrays) -> dict[str, object]:
+        first = CutflowRow.of(ALL_ENTRIES, Yield.of(block["weight"]))
         generator = block.get("generator")
-        return self._nothing.model_copy(
-            update={
-                "cutflow": (first, *cutflow(self._names, block["weights"], block["level"])),
-                "sum_generator_weights": None if generator is None else float(generator.sum()),
-            }
-        )
+        return {
+            "cutflow": (first, *cutflow(names, block["weight"], block["level"])),
+            "sum_generator_weights": None if generator is None else float(generator.sum()),
+        }
+
+    return Sums(recipe.sample, of_block)
 
 
-class EventSums:
-    """Sums over the selected events of a file: cutflow of the training selection, yields and moments."""
+def event_sums(recipe: Recipe, classes: Sequence[str]) -> Sums:
+    """Of the selected events (`weight`, `label`, `level`): cutflow of the training selection, and yields."""
+    names = tuple(cut.name for cut in recipe.training_selection)
 
-    def __init__(self, recipe: Recipe, classes: Sequence[str], folds: int) -> None:
-        self._recipe = recipe
-        self._names = tuple(cut.name for cut in recipe.training_selection)
-        self._classes = classes
-        self._folds = folds
-        self._nothing = ShardStatistics(sample=recipe.sample)
-        self._blocks = Blocks()
-        self._parts: list[ShardStatistics] = []
-
-    def add(self, arrays: Mapping[str, NDArray[Any]], level: NDArray[np.int16]) -> None:
-        self._parts += map(self._sums, self._blocks.add({**arrays, "level": level}))
-
-    def total(self) -> ShardStatistics:
-        self._parts += map(self._sums, self._blocks.rest())
-        return reduce(ShardStatistics.merge, self._parts, self._nothing)
-
-    def _sums(self, block: Mapping[str, NDArray[Any]]) -> ShardStatistics:
+    def of_block(block: Arrays) -> dict[str, object]:
         weights, labels = block["weight"], block["label"]
-        return self._nothing.model_copy(
-            update={
-                "events": len(weights),
-                "cutflow": tuple(cutflow(self._names, weights, block["level"])),
-                "classes": {name: Yield.of(weights[labels == index]) for index, name in enumerate(self._classes)},
-                "folds": moments(self._recipe, self._folds, block),
-            }
-        )
+        return {
+            "events": len(weights),
+            "cutflow": tuple(cutflow(names, weights, block["level"])),
+            "classes": {name: Yield.of(weights[labels == index]) for index, name in enumerate(classes)},
+        }
+
+    return Sums(recipe.sample, of_block)
+
+
+def moment_sums(recipe: Recipe, folds: int) -> Sums:
+    """Of the selected events (`trains`, `fold`, features, collections and counts): moments, fold by fold."""
+    return Sums(recipe.sample, lambda block: {"folds": moments(recipe, folds, block)})
 
 
 def cutflow(names: Sequence[str], weights: NDArray[np.float64], level: NDArray[np.int16]) -> Iterator[CutflowRow]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from gridloom.driver.donors import Donors
 from gridloom.driver.events import JobsLeft, Stopping
 from gridloom.driver.ledger import Job, Ledger
 from gridloom.driver.retry import Again, BadNodes, GiveUp, decide
@@ -39,7 +40,7 @@ class Driver:
         self._ledger = Ledger(plan)
         self._voice = Voice(workplace, self._ledger)
         self._bad_nodes = BadNodes(nodes=self._nodes)
-        self._submission = Submission(workplace, self._ledger, self._voice, self._bad_nodes)
+        self._submission = Submission(workplace, self._ledger, self._voice, self._bad_nodes, Donors(workplace.store))
         self._to_cancel: dict[str, bool] = {}  # id -> at once
         self._errors: list[GridloomError] = []
         self._stopping = False  # nothing new is begun

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gridloom.assignment import Assignment
 from gridloom.containers.folders import of_task
+from gridloom.driver.donors import Donors
 from gridloom.driver.ledger import Job, Ledger
 from gridloom.driver.retry import BadNodes
 from gridloom.driver.voice import Voice
@@ -24,6 +25,7 @@ class Submission:
     ledger: Ledger
     voice: Voice
     bad_nodes: BadNodes
+    donors: Donors
 
     def submit_ready(self) -> None:
         """Submit what is ready, as much as the site allows. Raises EngineUnavailable, SubmissionRefused."""
@@ -78,6 +80,7 @@ class Submission:
         if attempts.memory_mb is not None:
             resources = resources.model_copy(update={"memory_mb": attempts.memory_mb})
         changes: dict[str, object] = {"resources": resources}
+        capabilities = self.place.engine.capabilities
         if task.code and terms.code:
             changes["folder"] = terms.code
         return Assignment(
@@ -87,7 +90,8 @@ class Submission:
             avoid=self.bad_nodes.avoided(attempts),
             versions=dict(terms.versions),
             reads=of_task(task, code=terms.code) if terms.contained else (),
-            goes_on=self.place.engine.capabilities.checkpoint_transfer and self.place.store.has_state(task_id),
+            goes_on=capabilities.checkpoint_transfer and self.place.store.has_state(task_id),
+            donor=self.donors.of(task) if capabilities.shared_file_system else "",
         )
 
     def _take(self, tasks: Mapping[str, str], ids: Mapping[str, str]) -> None:
