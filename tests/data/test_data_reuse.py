@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gridloom.analysis.models import Analysis
-from gridloom.data import ntuple
 from gridloom.data.blocks import Blocks
+from gridloom.data.rootfile import open_tree
 from gridloom.data.scan import scan
 from gridloom.data.shard import Shard
 from gridloom.data.trees import Chunk, Columns, Tree
@@ -75,8 +75,7 @@ class Reads:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.branches: set[str] = set()
         self.bytes = 0
-        opened = ntuple.open_tree
-        monkeypatch.setattr(ntuple, "open_tree", lambda *arguments: _Spy(opened(*arguments), self))
+        monkeypatch.setattr("gridloom.data.ntuple.open_tree", lambda *arguments: _Spy(open_tree(*arguments), self))
 
     def add(self, columns: Columns) -> None:
         self.branches |= set(columns)
