@@ -7,6 +7,7 @@ prepared, another need not read again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,13 @@ def _used(texts: Iterable[str], definitions: Mapping[str, str]) -> dict[str, str
     found: dict[str, str] = {}
     waiting = list(texts)
     while waiting:
-        for name in parse(waiting.pop()).branches & definitions.keys() - found.keys():
+        for name in _names(waiting.pop()) & definitions.keys() - found.keys():
             found[name] = definitions[name]
             waiting.append(definitions[name])
     return found
+
+
+@lru_cache(maxsize=4096)
+def _names(text: str) -> frozenset[str]:
+    """The names in an expression; thousands of tasks have the same ones."""
+    return parse(text).branches

@@ -6,6 +6,7 @@ whatever a file is read in: how many entries at a time depends on which branches
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,32 +23,40 @@ class Blocks:
 
     def __init__(self, rows: int = BLOCK_ROWS) -> None:
         self._rows = rows
-        self._parts: list[Mapping[str, NDArray[Any]]] = []
+        self._parts: deque[Arrays] = deque()
         self._count = 0
         self._given = False
 
     def add(self, arrays: Mapping[str, NDArray[Any]]) -> Iterator[Arrays]:
         """The blocks that these rows complete."""
-        self._parts.append(arrays)
-        self._count += len(next(iter(arrays.values())))
-        if self._count < self._rows:
-            return
-        whole = self._joined()
-        full = self._count - self._count % self._rows
-        self._count -= full
-        # A copy: what is left must not keep alive the whole that it is a part of.
-        self._parts = [{name: array[full:].copy() for name, array in whole.items()}]
-        self._given = True
-        for begin in range(0, full, self._rows):
-            yield {name: array[begin : begin + self._rows] for name, array in whole.items()}
+        self._parts.append(dict(arrays))
+        self._count += _length(arrays)
+        while self._count >= self._rows:
+            yield self._take(self._rows)
 
     def rest(self) -> Iterator[Arrays]:
         """The last block; an empty one if rows were added, but none at all in number."""
         if self._parts and (self._count or not self._given):
-            yield self._joined()
-        self._parts, self._count = [], 0
+            yield self._take(self._count)
+        self._parts.clear()
 
-    def _joined(self) -> Arrays:
-        if len(self._parts) == 1:
-            return dict(self._parts[0])
-        return {name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}
+    def _take(self, rows: int) -> Arrays:
+        """The first so many rows. Those of one part are not copied."""
+        self._given = True
+        self._count -= rows
+        taken = [self._parts.popleft()]
+        length = _length(taken[0])
+        while length < rows:
+            taken.append(self._parts.popleft())
+            length += _length(taken[-1])
+        if length > rows:
+            cut = _length(taken[-1]) - (length - rows)
+            self._parts.appendleft({name: array[cut:] for name, array in taken[-1].items()})
+            taken[-1] = {name: array[:cut] for name, array in taken[-1].items()}
+        if len(taken) == 1:
+            return taken[0]
+        return {name: np.concatenate([part[name] for part in taken]) for name in taken[0]}
+
+
+def _length(arrays: Mapping[str, NDArray[Any]]) -> int:
+    return len(next(iter(arrays.values())))

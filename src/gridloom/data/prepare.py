@@ -25,7 +25,7 @@ from gridloom.data.recipe import Recipe, make_recipe
 from gridloom.data.reuse import Refused, Reuse, open_donor
 from gridloom.data.shard import Layout, ShardWriter
 from gridloom.data.statistics import ReadFile, ShardStatistics
-from gridloom.data.summary import Sums, entry_sums, event_sums, moment_sums
+from gridloom.data.summary import Sums, entry_sums, event_sums, moment_arrays, moment_sums
 from gridloom.data.trees import Chunk
 from gridloom.data.watch import Watch
 from gridloom.errors import DamagedFile
@@ -142,7 +142,7 @@ class _Preparation:
         self._writer.append(arrays)
         self._watch.text = f"{self._writer.rows:,} events selected"
         selected.add({"weight": arrays["weight"], "label": arrays["label"], "level": training.level})
-        moments.add(arrays)
+        moments.add(moment_arrays(arrays))
 
     @property
     def _trains(self) -> bool:

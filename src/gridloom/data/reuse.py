@@ -24,7 +24,7 @@ from gridloom.data.ntuple import Ntuple, open_ntuple
 from gridloom.data.recipe import Recipe
 from gridloom.data.shard import Shard, ShardWriter
 from gridloom.data.statistics import ReadFile, ShardStatistics
-from gridloom.data.summary import moment_sums
+from gridloom.data.summary import moment_arrays, moment_sums
 from gridloom.data.trees import Chunk
 from gridloom.data.watch import Watch
 from gridloom.errors import DamagedFile, DamagedResult
@@ -101,6 +101,7 @@ class Reuse:
         self._watch = Watch(context)
         self._small = SmallValues()
         self._new = tuple(index for index, column in enumerate(donor.columns) if column is None)
+        self._known = tuple(index for index, column in enumerate(donor.columns) if column is not None)
         self._reading = _only(analysis, recipe, self._new)
 
     def run(self) -> ShardStatistics:
@@ -133,7 +134,7 @@ class Reuse:
         moments = moment_sums(self._recipe, self._analysis.folds)
         for arrays in self._read(file, begin, end) if self._new else self._copied(file, begin, end):
             self._writer.append(arrays)
-            moments.add(arrays)
+            moments.add(moment_arrays(arrays))
         self._watch.next(file)
         return moments.total()
 
@@ -162,9 +163,7 @@ class Reuse:
         arrays = self._donor.rows(begin, end)
         stored = self._donor.shard.features[begin:end]
         features = np.empty((end - begin, len(self._donor.columns)), dtype=np.float32)
-        for index, column in enumerate(self._donor.columns):
-            if column is not None:
-                features[:, index] = stored[:, column]
+        features[:, self._known] = stored[:, [column for column in self._donor.columns if column is not None]]
         if new is not None:
             features[:, self._new] = new
         return {**arrays, "features": features}

@@ -67,8 +67,16 @@ def event_sums(recipe: Recipe, classes: Sequence[str]) -> Sums:
     return Sums(recipe.sample, of_block)
 
 
+def moment_arrays(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
+    """What `moment_sums` needs of a shard's arrays."""
+    wanted = ("features", "trains", "fold")
+    return {
+        name: array for name, array in arrays.items() if name in wanted or name.startswith(("collection.", "count."))
+    }
+
+
 def moment_sums(recipe: Recipe, folds: int) -> Sums:
-    """Of the selected events (`trains`, `fold`, features, collections and counts): moments, fold by fold."""
+    """Of the selected events (`moment_arrays`): moments, fold by fold."""
     return Sums(recipe.sample, lambda block: {"folds": moments(recipe, folds, block)})
 
 
