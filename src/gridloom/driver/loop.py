@@ -15,6 +15,7 @@ from gridloom.driver.voice import End, Voice
 from gridloom.driver.workplace import Workplace
 from gridloom.engines.base import Cause, JobStatus, State
 from gridloom.errors import (
+    DamagedResult,
     EngineUnavailable,
     GridloomError,
     Interrupted,
@@ -100,7 +101,7 @@ class Driver:
             self._pause = min(2 * self._pause or self.place.pace.wait, _LONGEST_PAUSE)
             self._submit_at = time.monotonic() + self._pause
             self._voice.no_answer(error)
-        except SubmissionRefused as error:
+        except (SubmissionRefused, DamagedResult) as error:
             self._errors.append(error)
             self.place.journal.write("failed", reason=error.what)
             self._stop_for_error(error.what)

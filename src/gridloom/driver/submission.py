@@ -28,7 +28,10 @@ class Submission:
     donors: Donors
 
     def submit_ready(self) -> None:
-        """Submit what is ready, as much as the site allows. Raises EngineUnavailable, SubmissionRefused."""
+        """Submit what is ready, as much as the site allows.
+
+        Raises EngineUnavailable, SubmissionRefused, and DamagedResult for an input that another plan has made.
+        """
         ready = self.ledger.ready()
         while [task_id for task_id in ready if not self._inputs_hold(self.ledger.plan.by_id[task_id])]:
             ready = self.ledger.ready()
@@ -54,6 +57,12 @@ class Submission:
             if task_id in self.ledger.fresh:
                 continue
             if not self.is_there(task_id, fully=True):
+                if task_id not in self.ledger.plan.by_id:
+                    raise DamagedResult(
+                        f"a result that {task.label} needs was damaged and set aside, or is gone",
+                        where=str(self.place.store.folder(task_id)),
+                        fix="`gridloom resume` of its run makes it again; then repeat this command.",
+                    )
                 self.ledger.done.discard(task_id)
                 return False
             self.ledger.fresh.add(task_id)
