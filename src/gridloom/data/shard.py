@@ -41,7 +41,9 @@ from gridloom.origin import ORIGIN, Origin
 
 STATISTICS = "statistics.json"
 CONTENTS = "shard.json"
-_FIX = "`gridloom run` sets this result aside and prepares only these events anew."
+_FIX = (
+    "`gridloom run` sets this result aside and prepares only these events anew; delete the folder if it finds it whole."
+)
 _COLLECTION = "collection."
 
 Storage = Literal["float32", "float16"]
@@ -248,7 +250,10 @@ class Shard:
 
 def _read_contents(path: Path) -> _Told:
     text = path.read_bytes()
-    contents = Contents.model_validate_json(text)
+    try:
+        contents = Contents.model_validate_json(text)
+    except ValueError as error:
+        raise DamagedArray(path, "it cannot be read") from error
     if Contents.of(contents.told) != contents or contents.as_text().encode() != text:
         raise DamagedArray(path, "its content disagrees with its checksum")
     return contents.told

@@ -100,7 +100,8 @@ class Submission:
             versions=dict(terms.versions),
             reads=of_task(task, code=terms.code) if terms.contained else (),
             goes_on=capabilities.checkpoint_transfer and self.place.store.has_state(task_id),
-            donor=self.donors.of(task) if capabilities.shared_file_system else "",
+            # Only once: whatever ended the worker may have to do with it.
+            donor=self.donors.of(task) if capabilities.shared_file_system and not attempts.losses else "",
         )
 
     def _take(self, tasks: Mapping[str, str], ids: Mapping[str, str]) -> None:
