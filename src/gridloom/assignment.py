@@ -31,7 +31,8 @@ class Assignment(BaseModel):
     `token` names the attempt; `store` is the folder of results as the worker sees it; `avoid` names nodes that have
     failed; `versions` are those that the task was planned with, to say what differs where they do. It `goes_on` where
     an earlier attempt has left its state in the store. `reads` are the folders that it must see
-    in a container, where it shares a file system.
+    in a container, where it shares a file system. `donor` is a result in the store from which events may be taken: a
+    hint, which changes no result.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class Assignment(BaseModel):
     versions: dict[str, str] = {}
     goes_on: bool = False
     reads: tuple[str, ...] = ()
+    donor: str = ""
 
     @property
     def folder(self) -> str:
@@ -55,7 +57,7 @@ class Assignment(BaseModel):
 
     @property
     def _unsaid(self) -> set[str]:
-        return {name for name in ("avoid", "versions", "goes_on", "reads") if not getattr(self, name)}
+        return {name for name in ("avoid", "versions", "goes_on", "reads", "donor") if not getattr(self, name)}
 
     def write(self, folder: Path) -> Path:
         path = folder / FILE

@@ -130,6 +130,12 @@ class AmbiguousClass(GridloomError):
     exit_code = 35
 
 
+class DoesNotFit(GridloomError):
+    """A value has no place in the type that prepared events are stored in."""
+
+    exit_code = 36
+
+
 # --- models and training ----------------------------------------------------------------------------------------
 class UserModelError(GridloomError):
     """The user's own model cannot be imported or built."""
@@ -281,6 +287,7 @@ KINDS: dict[str, type[GridloomError]] = {
         EmptyFold,
         DuplicateEvents,
         AmbiguousClass,
+        DoesNotFit,
         UserModelError,
         OutputShape,
         LossNotFinite,

@@ -34,6 +34,7 @@ _READ = (
     "samples.*.class",
     "samples.*.weight",
     "samples.*.data",
+    "storage",
 )
 _LEARN = (
     *_READ,
@@ -86,6 +87,7 @@ DEPENDS: dict[Kind, tuple[str, ...]] = {
         "collections",
         "event_id",
         "folds",
+        "storage",
         "target",
         "packages",
         "model.function",

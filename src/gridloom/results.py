@@ -109,16 +109,22 @@ class Store:
         return scratch.is_dir() and any(scratch.iterdir())
 
     def find(self, task_id: str) -> Result | None:
-        """The result of a task, or None while there is none. Raises DamagedResult when result.json is unreadable."""
+        """The result of a task, or None while there is none.
+
+        Raises DamagedResult when result.json is unreadable or says that it is the result of another task.
+        """
         path = self.folder(task_id) / RESULT
         try:
-            return Result.model_validate_json(path.read_bytes())
+            result = Result.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             if self.folder(task_id).exists():
                 raise DamagedResult("the result has no result.json", where=str(path.parent), fix=_FIX) from None
             return None
         except ValidationError as error:
             raise DamagedResult("result.json cannot be read", where=str(path), fix=_FIX) from error
+        if result.task != task_id:
+            raise DamagedResult(f"this is the result of another task, {result.task}", where=str(path), fix=_FIX)
+        return result
 
     def verify(self, task_id: str, *, fully: bool = False) -> Result | None:
         """Compare a result with its sizes and digests; None while there is none.
@@ -222,6 +228,11 @@ class Store:
     def entries(self) -> tuple[Path, ...]:
         """Every folder of the store."""
         return tuple(sorted(path for path in self.root.glob("*") if path.is_dir()))
+
+    def finished(self, kind: str) -> Iterator[str]:
+        """Ids of all results of a kind; nothing of them is verified."""
+        with suppress(FileNotFoundError), os.scandir(self.root) as found:
+            yield from (entry.name for entry in found if entry.name.startswith(f"{kind}-") and "." not in entry.name)
 
     def clean(self, keep: Collection[str], *, dry_run: bool = False) -> tuple[Removed, ...]:
         """Remove what no id in `keep` needs, set-aside results and attempts whose worker is gone."""

@@ -15,7 +15,7 @@ Kind = Literal["prepare", "train", "reference", "evaluate", "report", "predict",
 
 # Raised when a kind of task computes something else from the same parameters: old results are then not reused.
 CONTRACT_VERSIONS: dict[Kind, int] = {
-    "prepare": 1,
+    "prepare": 2,
     "train": 1,
     "reference": 1,
     "evaluate": 1,
@@ -119,7 +119,8 @@ class Context:
     """What a worker gives to the function that does a task.
 
     `output` is this attempt's own empty folder; `scratch` outlives attempts (checkpoints). A long function calls
-    `stop()` at least once a second and, when it is true, saves into `scratch` and raises Interrupted.
+    `stop()` at least once a second and, when it is true, saves into `scratch` and raises Interrupted. `donor`: a result
+    from which events may be taken instead of reading them; nobody has verified it.
     """
 
     task: Task
@@ -128,3 +129,4 @@ class Context:
     scratch: Path
     stop: Callable[[], bool]
     progress: Callable[[Progress], None]
+    donor: Path | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Place:
         *,
         stop: Callable[[], bool] = lambda: False,
         lost: tuple[str, ...] = (),
+        donor: Path | None = None,
     ) -> Shard:
         bench = Bench(folder=self.folder / "shards")
         task = Task(
@@ -61,7 +62,7 @@ class Place:
         )
         number = len(list(bench.folder.glob("*"))) if bench.folder.exists() else 0
         context = bench.context(task, {}, name=f"{sample}-{number}", stop=stop)
-        prepare.run(context)
+        prepare.run(replace(context, donor=donor))
         return Shard.open(context.output)
 
     def shards(self, analysis: Analysis, *, one_by_one: bool = False) -> list[Shard]:

@@ -105,6 +105,7 @@ def test_gathering_takes_milliseconds(tmp_path: Path, tiny: Tiny) -> None:
             "weight": np.ones(events),
             "factor": np.ones(events),
             "id": np.zeros((events, 3), dtype=np.uint64),
+            "entry": np.arange(events),
             "fold": np.zeros(events, dtype=np.int16),
             "trains": np.ones(events, dtype=np.bool_),
         }

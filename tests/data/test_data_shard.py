@@ -1,18 +1,20 @@
-"""Shards: written piece by piece, mapped, cut back, refused when broken."""
+"""Shards: written piece by piece, mapped, cut back, refused when one byte is another."""
 
 from __future__ import annotations
 
 import errno
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gridloom.data.shard import Layout, Shard, ShardWriter, _ArrayFile
+from gridloom.data.arrays import ArrayFile
+from gridloom.data.shard import Layout, Shard, ShardWriter
 from gridloom.data.statistics import ShardStatistics
 from gridloom.errors import DamagedResult, DiskFull
 
@@ -30,6 +32,7 @@ def rows(count: int, first: int = 0) -> dict[str, NDArray[Any]]:
         "weight": number.astype(np.float64),
         "factor": np.ones(count),
         "id": np.stack([number] * 3, axis=1).astype(np.uint64),
+        "entry": number,
         "fold": (number % 3).astype(np.int16),
         "trains": number % 2 == 0,
     }
@@ -62,6 +65,7 @@ def test_pieces_make_a_whole(tmp_path_factory: pytest.TempPathFactory, pieces: l
         "weight": shard.weight,
         "factor": shard.factor,
         "id": shard.id,
+        "entry": shard.entry,
         "fold": shard.fold,
         "trains": shard.trains,
     }
@@ -104,24 +108,104 @@ def test_unfinished_shard_is_damaged(tmp_path: Path) -> None:
         Shard.open(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["features.npy", "label.npy", "collection.jets.npy"])
-def test_truncated_array_is_damaged(tmp_path: Path, name: str) -> None:
-    write(tmp_path, [50])
-    content = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(content[:-60])
-    with pytest.raises(DamagedResult):
-        Shard.open(tmp_path)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("whole"), [50]).folder
+
+
+def refused(folder: Path, name: str) -> None:
+    """The shard is not opened, and the error names the file and what helps."""
+    with pytest.raises(DamagedResult) as caught:
+        Shard.open(folder)
+    assert name in str(caught.value)
+    assert "gridloom run" in caught.value.fix
+
+
+@pytest.fixture
+def copied(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "copy"))
+
+
+def flip(path: Path, position: int, bits: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= bits
+    path.write_bytes(content)
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_any_flipped_byte_of_any_file_is_damage(
+    whole: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "flipped"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(whole, folder)
+    path = data.draw(st.sampled_from(sorted(folder.iterdir())), label="file")
+    position = data.draw(st.integers(0, path.stat().st_size - 1), label="position")
+    flip(path, position, data.draw(st.integers(1, 255), label="bits"))
+    refused(folder, path.name)
+
+
+@pytest.mark.parametrize("name", [*LAYOUT.arrays, "shard.json", "statistics.json"])
+def test_missing_or_truncated_is_damage(copied: Path, name: str) -> None:
+    path = copied / (name if name.endswith(".json") else f"{name}.npy")
+    content = path.read_bytes()
+    for rest in (content[:-1], content[: len(content) // 2], b"", content + b"\0"):
+        path.write_bytes(rest)
+        refused(copied, path.name)
+    path.unlink()
+    refused(copied, path.name)
+
+
+def test_swapped_arrays_are_damage(copied: Path) -> None:
+    (copied / "weight.npy").rename(copied / "other.npy")
+    (copied / "factor.npy").rename(copied / "weight.npy")
+    (copied / "other.npy").rename(copied / "factor.npy")
+    refused(copied, "factor.npy")
+
+
+def test_another_shards_array_is_damage(copied: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other", [20, 30]).folder
+    assert (other / "features.npy").read_bytes() == (copied / "features.npy").read_bytes()
+    with ShardWriter(tmp_path / "changed", LAYOUT) as writer:
+        writer.append(rows(50, 1))
+        writer.finish(statistics(50))
+    shutil.copy(tmp_path / "changed" / "features.npy", copied)
+    refused(copied, "features.npy")
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("features", "<f2"), ("weight", ">f8"), ("id", "<i8"), ("fold", "<u2")])
+def test_another_dtype_is_damage(copied: Path, name: str, dtype: str) -> None:
+    values = np.load(copied / f"{name}.npy")
+    np.save(copied / f"{name}.npy", values.astype(dtype))
+    refused(copied, f"{name}.npy")
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        Layout(arrays={**LAYOUT.arrays, "weight": (np.dtype(np.float32), ())}),
+        Layout(arrays={name: kind for name, kind in LAYOUT.arrays.items() if name != "fold"}),
+        Layout(arrays={**LAYOUT.arrays, "collection.jets": (np.dtype(np.float16), (3, 2))}),
+    ],
+    ids=["another type", "no fold", "two storages"],
+)
+def test_whole_files_of_another_layout_are_refused(tmp_path: Path, layout: Layout) -> None:
+    with ShardWriter(tmp_path, layout) as writer:
+        writer.append({name: values for name, values in rows(3).items() if name in layout.arrays})
+        writer.finish(statistics(3))
+    refused(tmp_path, "not those of a shard")
 
 
 def test_lengths_must_agree_with_the_statistics(tmp_path: Path) -> None:
-    write(tmp_path, [5])
-    (tmp_path / "statistics.json").write_text(statistics(6).model_dump_json())
-    with pytest.raises(DamagedResult, match="disagree"):
-        Shard.open(tmp_path)
+    with ShardWriter(tmp_path, LAYOUT) as writer:
+        writer.append(rows(5))
+        writer.finish(statistics(6))
+    refused(tmp_path, "disagree")
 
 
 def test_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: object, content: object) -> None:
+    def full(self: object, rows: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     class Full:
@@ -141,6 +225,6 @@ def test_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(DiskFull) as caught:
         append()
     assert "features.npy" in caught.value.where
-    monkeypatch.setattr(_ArrayFile, "_header", full)
+    monkeypatch.setattr(ArrayFile, "_write_header", full)
     with pytest.raises(DiskFull):
         ShardWriter(tmp_path / "other", LAYOUT)

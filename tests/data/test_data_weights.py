@@ -53,6 +53,7 @@ def shard(
         "weight": np.array(weight, dtype=np.float64),
         "factor": np.full(count, factor),
         "id": ids,
+        "entry": np.arange(count),
         "fold": fold_of(ids, 3),
         "trains": np.full(count, trains),
     }

@@ -21,7 +21,7 @@ from gridloom.driver.loop import Driver
 from gridloom.driver.workplace import Pace, StopRequest, Workplace
 from gridloom.engines.base import Engine, JobStatus, State
 from gridloom.engines.local import LocalEngine, LocalSettings
-from gridloom.errors import EmptyClass, GridloomError, Interrupted, Problems, TaskFailed
+from gridloom.errors import DamagedResult, EmptyClass, GridloomError, Interrupted, Problems, TaskFailed
 from gridloom.journal import JOURNAL, History, history, lease, read_journal
 from gridloom.plan import Plan
 from gridloom.results import Store
@@ -245,6 +245,21 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_damaged_input_of_another_plan_is_named(house: House) -> None:
+    """Predictions and exports cannot make what they read: the run does."""
+    first = task("write", "first")
+    house.drive(Plan(tasks=(first,)))
+    path = house.store.folder(first.id) / "value.txt"
+    path.write_text("other\n")
+    later = Plan(tasks=(task("write", "later", inputs=[first]), task("write", "aside")))
+    with pytest.raises(DamagedResult, match="set aside") as caught:
+        house.drive(later)
+    assert first.id in caught.value.where
+    assert "gridloom resume" in caught.value.fix
+    house.drive(Plan(tasks=(first,)))
+    house.drive(later)
 
 
 def test_a_killed_driver_loses_nothing(house: House) -> None:

@@ -139,6 +139,15 @@ def test_damage_is_seen_and_set_aside(store: Store, damage: object, text: str) -
     assert store.verify(TASK) is None
 
 
+def test_swapped_results_are_damage(store: Store) -> None:
+    make(store)
+    make(store, "train-other")
+    store.folder(TASK).rename(store.root / "aside")
+    store.folder("train-other").rename(store.folder(TASK))
+    with pytest.raises(DamagedResult, match="another task, train-other"):
+        store.verify(TASK)
+
+
 def test_damage_behind_an_unchanged_time_needs_a_full_look(store: Store) -> None:
     made = make(store)
     path = store.folder(TASK) / "deep" / "model.txt"

@@ -39,12 +39,15 @@ CONTENT: dict[str, Any] = {
 }
 
 
-def write_shard(folder: Path, sample: str, label: int, *, regression: bool = False, negative: float = 0.0) -> None:
+def write_shard(
+    folder: Path, sample: str, label: int, *, regression: bool = False, negative: float = 0.0, told_in_fold: int = -1
+) -> None:
     rng = np.random.default_rng(10 + label)
     features = rng.normal(size=(EVENTS, 4)).astype(np.float32)
     features[:, 0] += max(label, 0)
     features[::5, 1] = -999
     features[:, 2] = 7
+    features[np.arange(EVENTS) % 3 == told_in_fold, 2] = 7 + label
     features[:, 3] = np.where(rng.random(EVENTS) < 0.5, 3.0, -999)
     count = rng.integers(0, 2, EVENTS)  # the second jet never exists
     jets = np.zeros((EVENTS, 2, 2), dtype=np.float32)
@@ -58,6 +61,7 @@ def write_shard(folder: Path, sample: str, label: int, *, regression: bool = Fal
         "weight": np.where(rng.random(EVENTS) < negative, -1.0, 1.0),
         "factor": np.ones(EVENTS),
         "id": ids.astype(np.uint64),
+        "entry": np.arange(EVENTS),
         "fold": np.arange(EVENTS) % 3,
         "trains": np.full(EVENTS, sample != "data"),
     }
@@ -194,10 +198,7 @@ def test_trees_are_repeatable_and_never_see_their_test_fold(tmp_path: Path) -> N
     # A feature that tells the label in the test fold alone must not help there.
     (tmp_path / "c").mkdir()
     for sample, label in (("sig", 1), ("bkg", 0)):
-        path = made.inputs[f"prepare-{sample}"] / "features.npy"
-        features = np.load(path)
-        features[np.arange(EVENTS) % 3 == 1, 2] = 7 + label
-        np.save(path, features)
+        write_shard(made.inputs[f"prepare-{sample}"], sample, label, told_in_fold=1)
     reference.run(made.context("reference", tmp_path / "c", fold=1))
     assert np.array_equal(np.load(tmp_path / "c" / "scores.npy"), first)
 

@@ -363,6 +363,16 @@ class DamagedFiles(Part):
     )
 
 
+class Storage(Part):
+    """How the prepared events are kept."""
+
+    features: Literal["float32", "float16"] = Field(
+        default="float32",
+        description="Type of features and collections on the disk. `float16` takes half the space and keeps three "
+        "digits; a value that does not fit is an error.",
+    )
+
+
 class Analysis(Part):
     """One analysis: what to read, what to learn, how to judge it."""
 
@@ -404,4 +414,9 @@ class Analysis(Part):
     evaluation: Evaluation = Field(default_factory=Evaluation, description="How it is judged.")
     damaged_files: DamagedFiles = Field(
         default_factory=DamagedFiles, description="What to do with files that cannot be read."
+    )
+    storage: Storage = Field(
+        default_factory=Storage,
+        exclude_if=lambda storage: storage == Storage(),  # what is not said does not change what a task is called
+        description="How the prepared events are kept on the disk.",
     )

@@ -27,6 +27,7 @@ LOCKED = frozenset(
         "typer",
         "uproot",
         "vector",
+        "xxhash",
     }
 )
 

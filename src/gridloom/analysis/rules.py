@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -252,6 +253,27 @@ def _friends_matched(analysis: Analysis) -> Iterator[GridloomError]:
                 )
 
 
+def _sentinels_exact(analysis: Analysis) -> Iterator[GridloomError]:
+    if analysis.storage.features != "float16":
+        return
+    for index, feature in enumerate(analysis.features):
+        for value in feature.missing:
+            if not isinstance(value, str) and not _exact_in_half(value):
+                yield InvalidValue(
+                    f"feature `{feature.name}` is missing where it is {value:g}, a number that float16 does not have",
+                    fix="Give such events another value in the expression, e.g. `x == -9999 ? -999 : x` with "
+                    "`missing: -999`, or remove `storage` to keep float32.",
+                    key=("features", index, "missing"),
+                )
+
+
+def _exact_in_half(value: float) -> bool:
+    try:
+        return bool(struct.unpack("<e", struct.pack("<e", value))[0] == value)
+    except OverflowError:
+        return False
+
+
 def _known(name: str, known: tuple[str, ...], what: str) -> str:
     near = nearest(name, known)
     guess = f"Did you mean `{near}`? " if near else ""
@@ -306,5 +328,10 @@ RULES: tuple[Rule, ...] = (
         check=_friends_matched,
         says="Friend trees matched by event id need an `event_id` of expressions.",
         reads=(("event_id",),),
+    ),
+    Rule(
+        check=_sentinels_exact,
+        says="With `storage: {features: float16}`, every number in a `missing` is one that float16 has.",
+        reads=(("storage",),),
     ),
 )

@@ -15,6 +15,7 @@ from gridloom.catalogue import SampleFiles
 from gridloom.data import events
 from gridloom.data.duplicates import duplicate_rows, duplicates_error
 from gridloom.data.folds import Ids, fold_of
+from gridloom.data.half import SmallValues
 from gridloom.data.ntuple import Ntuple, open_ntuple
 from gridloom.data.recipe import Recipe, make_recipe
 from gridloom.data.scan import survey
@@ -87,11 +88,12 @@ def _evaluated(analysis: Analysis, recipe: Recipe, ntuple: Ntuple) -> list[Gridl
             keep = events.cumulative((cut,), chunk.columns, keep).passed
     columns = events.masked(chunk.columns, keep, frozenset(recipe.branches))
     selected = place.only(keep)
+    small = SmallValues()
     steps: list[Callable[[], object]] = [
         lambda: events.event_ids(recipe, columns, selected),
         lambda: events.labels(recipe.classes, class_names(analysis), columns, selected),
         lambda: events.factors(recipe, columns, selected),
-        lambda: events.collections(recipe, columns, selected),
+        lambda: events.collections(recipe, columns, selected, small),
         lambda: None if recipe.target is None else events.targets(recipe.target, columns, selected),
     ]
     steps += [
@@ -99,9 +101,10 @@ def _evaluated(analysis: Analysis, recipe: Recipe, ntuple: Ntuple) -> list[Gridl
         for cut in recipe.training_selection
     ]
     steps += [
-        lambda index=index: events.feature(recipe, index, columns, selected)  # type: ignore[misc]
+        lambda index=index: events.feature(recipe, index, columns, selected, small)  # type: ignore[misc]
         for index in range(len(recipe.features))
     ]
+    steps.append(small.check)
     for step in steps:
         with _collected(problems):
             step()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridloom.data.folds import uuid_word
+from gridloom.data.half import SmallValues, halved_feature, halved_objects
 from gridloom.data.objects import objects_of
 from gridloom.data.recipe import ClassFormulas, FeatureFormula, Formula, NamedCut, Recipe
 from gridloom.data.trees import Columns
@@ -20,6 +21,7 @@ from gridloom.errors import (
     AmbiguousClass,
     BadWeights,
     BranchType,
+    DoesNotFit,
     GridloomError,
     Problems,
     UndeclaredMissing,
@@ -54,6 +56,14 @@ class Cutflow:
     def passed(self) -> NDArray[np.bool_]:
         return self.masks[-1]
 
+    @property
+    def level(self) -> NDArray[np.int16]:
+        """How many parts each entry has passed."""
+        passed = np.zeros(len(self.passed), dtype=np.int16)
+        for mask in self.masks[: len(self.names)]:
+            passed += mask
+        return passed
+
 
 def cumulative(cuts: tuple[NamedCut, ...], columns: Columns, start: NDArray[np.bool_]) -> Cutflow:
     """Apply cuts one after the other to the events in `start`; without cuts `start` itself is the result."""
@@ -76,22 +86,22 @@ def masked(columns: Columns, keep: NDArray[np.bool_], branches: frozenset[str]) 
 
 @dataclass(frozen=True, kw_only=True)
 class EntryWeights:
-    """Physics weights of all entries before the sample's scale, and the sum of generator weights (None: no such)."""
+    """Physics weights of all entries before the sample's scale, and the generator weights (None: no such)."""
 
     weights: NDArray[np.float64]
-    sum_generator_weights: float | None
+    generator: NDArray[np.float64] | None = None
 
 
 def entry_weights(recipe: Recipe, columns: Columns, place: Place) -> EntryWeights:
     """Weights of every entry, selected or not; raises BadWeights for NaN and infinity."""
     events = len(place.entries)
     if recipe.weight is None:
-        return EntryWeights(weights=np.ones(events), sum_generator_weights=None)
+        return EntryWeights(weights=np.ones(events))
     weights = _finite_weights(recipe.weight, columns, place)
     if recipe.corrections is None:
-        return EntryWeights(weights=weights, sum_generator_weights=None)
+        return EntryWeights(weights=weights)
     corrections = _finite_weights(recipe.corrections, columns, place)
-    return EntryWeights(weights=weights * corrections, sum_generator_weights=float(weights.sum()))
+    return EntryWeights(weights=weights * corrections, generator=weights)
 
 
 def _finite_weights(formula: Formula, columns: Columns, place: Place) -> NDArray[np.float64]:
@@ -211,14 +221,14 @@ def targets(formula: Formula, columns: Columns, place: Place) -> NDArray[np.floa
     return values
 
 
-def features(recipe: Recipe, columns: Columns, place: Place) -> NDArray[np.float32]:
-    """Flat features (N, F), raw; raises UndeclaredMissing, or Problems with one for every feature that needs it."""
+def features(recipe: Recipe, columns: Columns, place: Place, small: SmallValues | None = None) -> NDArray[np.float32]:
+    """Flat features (N, F), raw, as they are stored; raises what `feature` raises, or Problems with all of it."""
     found: list[NDArray[np.float32]] = []
     problems: list[GridloomError] = []
     for index in range(len(recipe.features)):
         try:
-            found.append(feature(recipe, index, columns, place))
-        except UndeclaredMissing as error:
+            found.append(feature(recipe, index, columns, place, small))
+        except (UndeclaredMissing, DoesNotFit) as error:
             problems.append(error)
     if problems:
         raise problems[0] if len(problems) == 1 else Problems(problems)
@@ -237,18 +247,23 @@ def as_rows(columns: Sequence[NDArray[np.float32]], events: int) -> NDArray[np.f
     return matrix
 
 
-def feature(recipe: Recipe, index: int, columns: Columns, place: Place) -> NDArray[np.float32]:
-    """One flat feature (N,), raw; raises UndeclaredMissing for NaN or infinity that is not declared."""
+def feature(
+    recipe: Recipe, index: int, columns: Columns, place: Place, small: SmallValues | None = None
+) -> NDArray[np.float32]:
+    """One flat feature (N,), raw, as it is stored.
+
+    Raises UndeclaredMissing for NaN or infinity that is not declared, DoesNotFit.
+    """
     item = recipe.features[index]
     # What is too large for float32 has become infinite, and is reported as such.
     values = item.formula.singles(columns, len(place.entries))
-    error = _undeclared(item, index, values, place)
+    error = _undeclared(item, values, place)
     if error is not None:
         raise error
-    return values
+    return halved_feature(item, values, place.text, small) if recipe.half else values
 
 
-def _undeclared(item: FeatureFormula, index: int, values: NDArray[np.float32], place: Place) -> GridloomError | None:
+def _undeclared(item: FeatureFormula, values: NDArray[np.float32], place: Place) -> GridloomError | None:
     if bool(np.isfinite(values).all()):
         return None
     declared = item.feature.missing
@@ -269,7 +284,7 @@ def _undeclared(item: FeatureFormula, index: int, values: NDArray[np.float32], p
         where=place.text(int(bad[0])),
         fix=f"If that means `not there` (as `Jet_pt[0]` without jets), add `missing: {line}` to the feature; "
         "otherwise cut these events in `selection`.",
-        key=("features", index),
+        key=item.formula.key[:2],
     )
 
 
@@ -284,7 +299,16 @@ def there(recipe: Recipe, matrix: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def collections(
-    recipe: Recipe, columns: Columns, place: Place
+    recipe: Recipe, columns: Columns, place: Place, small: SmallValues | None = None
 ) -> Mapping[str, tuple[NDArray[np.float32], NDArray[np.uint16]]]:
-    """name -> padded objects (N, M, C) and how many there are (N,); raises UndeclaredMissing, BranchType."""
-    return {item.name: objects_of(item, columns, len(place.entries), place.text) for item in recipe.collections}
+    """name -> padded objects (N, M, C) as they are stored, and how many there are (N,).
+
+    Raises UndeclaredMissing, BranchType, DoesNotFit.
+    """
+    found: dict[str, tuple[NDArray[np.float32], NDArray[np.uint16]]] = {}
+    for item in recipe.collections:
+        objects, counts = objects_of(item, columns, len(place.entries), place.text)
+        if recipe.half:
+            objects = halved_objects(item, objects, counts, place.text, small)
+        found[item.name] = (objects, counts)
+    return found

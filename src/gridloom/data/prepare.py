@@ -1,8 +1,11 @@
-"""The task `prepare`: some files of one sample -> a shard with its statistics, in one pass over the events."""
+"""The task `prepare`: some files of one sample -> a shard with its statistics, in one pass over the events.
+
+If the store has a shard of the same events, only features that are new are read; see `gridloom.data.reuse`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
 from functools import reduce
 from typing import Any
 
@@ -13,27 +16,21 @@ from gridloom.analysis.models import Analysis
 from gridloom.analysis.queries import class_names
 from gridloom.catalogue import LostFile
 from gridloom.data import events
-from gridloom.data.events import Cutflow, Place
+from gridloom.data.blocks import Arrays
+from gridloom.data.events import Place
 from gridloom.data.folds import fold_of
+from gridloom.data.half import SmallValues
 from gridloom.data.ntuple import Ntuple, open_ntuple
-from gridloom.data.recipe import CollectionFormulas, Recipe, make_recipe
+from gridloom.data.recipe import Recipe, make_recipe
+from gridloom.data.reuse import Refused, Reuse, open_donor
 from gridloom.data.shard import Layout, ShardWriter
-from gridloom.data.statistics import (
-    CutflowRow,
-    FoldStatistics,
-    Moments,
-    ReadFile,
-    ShardStatistics,
-    Yield,
-    moments_by_group,
-)
+from gridloom.data.statistics import ReadFile, ShardStatistics
+from gridloom.data.summary import Sums, entry_sums, event_sums, moment_arrays, moment_sums
 from gridloom.data.trees import Chunk
-from gridloom.errors import DamagedFile, Interrupted
-from gridloom.task import Context, InputFile, Progress
-
-ALL_ENTRIES = "all entries"
-
-Arrays = dict[str, NDArray[Any]]
+from gridloom.data.watch import Watch
+from gridloom.errors import DamagedFile
+from gridloom.origin import Origin
+from gridloom.task import Context, InputFile
 
 
 def run(context: Context) -> None:
@@ -48,17 +45,31 @@ def run(context: Context) -> None:
         features=len(recipe.features),
         collections={item.name: (item.collection.at_most, len(item.features)) for item in recipe.collections},
         regression=analysis.target.regression is not None,
+        storage=analysis.storage.features,
     )
+    origin = Origin.of(context.task)
     with ShardWriter(context.output, layout) as writer:
-        preparation = _Preparation(context, analysis, recipe, writer)
-        parts = [preparation.file(file) for file in context.task.files]
-        known = tuple(LostFile(path=path, reason="could not be read") for path in context.task.lost_files)
-        nothing = preparation.nothing(lost=known)
-        writer.finish(reduce(ShardStatistics.merge, parts, nothing))
+        found = _reused(context, analysis, recipe, writer, origin)
+        writer.finish(found or _Preparation(context, analysis, recipe, writer).run(), origin)
+
+
+def _reused(
+    context: Context, analysis: Analysis, recipe: Recipe, writer: ShardWriter, origin: Origin
+) -> ShardStatistics | None:
+    """Take events from the donor, if there is one that is whole and fits; None, with nothing written, if not."""
+    if context.donor is None:
+        return None
+    try:
+        donor = open_donor(context.donor, context.task, origin)
+        return Reuse(context, analysis, recipe, writer, donor).run()
+    except Refused as refused:
+        writer.cut(0)
+        sys.stderr.write(f"nothing is taken from {context.donor.name}, all is read: {refused}\n")
+        return None
 
 
 class _Preparation:
-    """One run of the task."""
+    """One run of the task that reads everything."""
 
     def __init__(self, context: Context, analysis: Analysis, recipe: Recipe, writer: ShardWriter) -> None:
         self._context = context
@@ -66,89 +77,72 @@ class _Preparation:
         self._recipe = recipe
         self._writer = writer
         self._classes = class_names(analysis)
-        self._total = sum(file.entries for file in context.task.files)
-        self._done = 0
+        self._watch = Watch(context)
+        self._small = SmallValues()
 
-    def nothing(self, lost: tuple[LostFile, ...] = ()) -> ShardStatistics:
+    def run(self) -> ShardStatistics:
+        parts = [self._file(file) for file in self._context.task.files]
+        self._small.check()
+        known = tuple(LostFile(path=path, reason="could not be read") for path in self._context.task.lost_files)
+        return reduce(ShardStatistics.merge, parts, self._nothing(lost=known))
+
+    def _nothing(self, lost: tuple[LostFile, ...] = ()) -> ShardStatistics:
         """The statistics of no events."""
-        return ShardStatistics(
-            sample=self._recipe.sample, features=tuple(item.feature.name for item in self._recipe.features), lost=lost
-        )
+        names = tuple(item.feature.name for item in self._recipe.features)
+        return ShardStatistics(sample=self._recipe.sample, features=names, lost=lost)
 
-    def file(self, file: InputFile) -> ShardStatistics:
+    def _file(self, file: InputFile) -> ShardStatistics:
         """Append a file's events; a damaged file that may be skipped leaves nothing behind but its name."""
         begin = self._writer.rows
-        finished = self._done + file.entries
         try:
             statistics = self._whole_file(file)
         except DamagedFile as error:
-            if not self._may_skip():
+            if not may_skip(self._analysis, self._recipe.sample):
                 raise
             self._writer.cut(begin)
-            statistics = self.nothing(lost=(LostFile(path=file.path, reason=error.what),))
-        self._done = finished
+            statistics = self._nothing(lost=(LostFile(path=file.path, reason=error.what),))
+        self._watch.next(file)
         return statistics
-
-    def _may_skip(self) -> bool:
-        """How many of the sample's files are lost in all is judged when all of them are prepared."""
-        sample = self._analysis.samples[self._recipe.sample]
-        return not sample.data and self._analysis.damaged_files.skip_at_most > 0
 
     def _whole_file(self, file: InputFile) -> ShardStatistics:
         begin = self._writer.rows
+        entries = entry_sums(self._recipe)
+        selected = event_sums(self._recipe, self._classes)
+        moments = moment_sums(self._recipe, self._analysis.folds)
         with open_ntuple(self._analysis, self._recipe, file) as ntuple:
-            parts = [self._chunk(ntuple, chunk) for chunk in self._watched(ntuple)]
+            for chunk in self._watch.chunks(ntuple):
+                self._chunk(ntuple, chunk, entries, selected, moments)
             known = ntuple.sum_generator_weights
+        every, chosen = entries.total(), selected.total()
         read = ReadFile(path=file.path, uuid=file.uuid, entries=file.entries, selected=self._writer.rows - begin)
-        merged = reduce(ShardStatistics.merge, parts, self.nothing())
-        changes: dict[str, object] = {"files": (read,)}
-        if known is not None:
-            changes["sum_generator_weights"] = known
-        return merged.model_copy(update=changes)
+        return self._nothing().model_copy(
+            update={
+                "files": (read,),
+                "events": chosen.events,
+                "sum_generator_weights": every.sum_generator_weights if known is None else known,
+                "cutflow": every.cutflow + chosen.cutflow,
+                "classes": chosen.classes,
+                "folds": moments.total().folds,
+            }
+        )
 
-    def _watched(self, ntuple: Ntuple) -> Iterator[Chunk]:
-        """The file's chunks, with progress; raises Interrupted between two of them."""
-        begin = self._done
-        for chunk in ntuple.chunks():
-            if self._context.stop():
-                raise Interrupted(
-                    f"stopped after {self._done:,} of {self._total:,} entries",
-                    where=self._context.task.label,
-                    fix="Run again: this task starts anew, finished ones are kept.",
-                )
-            yield chunk
-            self._done = begin + chunk.stop
-            self._context.progress(
-                Progress(done=self._done, total=self._total, text=f"{self._writer.rows:,} events selected")
-            )
-
-    def _chunk(self, ntuple: Ntuple, chunk: Chunk) -> ShardStatistics:
+    def _chunk(self, ntuple: Ntuple, chunk: Chunk, entries: Sums, selected: Sums, moments: Sums) -> None:
         recipe = self._recipe
         place = ntuple.place(chunk)
         weights = events.entry_weights(recipe, chunk.columns, place)
-        everything = np.ones(len(place.entries), dtype=np.bool_)
-        flow = events.cumulative(recipe.selection, chunk.columns, everything)
+        flow = events.cumulative(recipe.selection, chunk.columns, np.ones(len(place.entries), dtype=np.bool_))
+        generator = {} if weights.generator is None else {"generator": weights.generator}
+        entries.add({"weight": weights.weights, "level": flow.level, **generator})
         needed = frozenset[str]().union(*(formula.branches for formula in recipe.event_formulas))
         columns = events.masked(chunk.columns, flow.passed, needed)
-        selected = place.only(flow.passed)
-        arrays = self._arrays(columns, selected, weights.weights[flow.passed])
-        training = events.cumulative(recipe.training_selection, columns, np.full(len(selected.entries), self._trains))
+        kept = place.only(flow.passed)
+        arrays = self._arrays(columns, kept, weights.weights[flow.passed])
+        training = events.cumulative(recipe.training_selection, columns, np.full(len(kept.entries), self._trains))
         arrays["trains"] = training.passed
         self._writer.append(arrays)
-        rows = [
-            _row(ALL_ENTRIES, weights.weights, everything),
-            *_rows(flow, weights.weights),
-            *_rows(training, arrays["weight"]),
-        ]
-        return self.nothing().model_copy(
-            update={
-                "events": len(selected.entries),
-                "sum_generator_weights": weights.sum_generator_weights,
-                "cutflow": tuple(rows),
-                "classes": self._yields(arrays),
-                "folds": self._moments(arrays),
-            }
-        )
+        self._watch.text = f"{self._writer.rows:,} events selected"
+        selected.add({"weight": arrays["weight"], "label": arrays["label"], "level": training.level})
+        moments.add(moment_arrays(arrays))
 
     @property
     def _trains(self) -> bool:
@@ -159,14 +153,15 @@ class _Preparation:
         recipe = self._recipe
         ids = events.event_ids(recipe, columns, place)
         arrays: Arrays = {
-            "features": events.features(recipe, columns, place),
+            "features": events.features(recipe, columns, place, self._small),
             "label": events.labels(recipe.classes, self._classes, columns, place),
             "weight": weights,
             "factor": events.factors(recipe, columns, place),
             "id": ids,
+            "entry": place.entries,
             "fold": fold_of(ids, self._analysis.folds),
         }
-        for name, (objects, counts) in events.collections(recipe, columns, place).items():
+        for name, (objects, counts) in events.collections(recipe, columns, place, self._small).items():
             arrays[f"collection.{name}"] = objects
             arrays[f"count.{name}"] = counts
         if self._analysis.target.regression is not None:
@@ -175,38 +170,7 @@ class _Preparation:
             arrays["target"] = missing if recipe.target is None else events.targets(recipe.target, columns, place)
         return arrays
 
-    def _yields(self, arrays: Arrays) -> dict[str, Yield]:
-        return {name: Yield.of(arrays["weight"][arrays["label"] == index]) for index, name in enumerate(self._classes)}
 
-    def _moments(self, arrays: Arrays) -> tuple[FoldStatistics, ...]:
-        """Moments of the training events, fold by fold."""
-        folds = self._analysis.folds
-        group = np.where(arrays["trains"], arrays["fold"], -1)
-        there = events.there(self._recipe, arrays["features"])
-        features = moments_by_group(arrays["features"], there, group, folds)
-        collections = {item.name: self._object_moments(item, arrays, group) for item in self._recipe.collections}
-        return tuple(
-            FoldStatistics(
-                fold=fold,
-                features=features[fold],
-                collections={name: found[fold] for name, found in collections.items()},
-            )
-            for fold in range(folds)
-        )
-
-    def _object_moments(
-        self, item: CollectionFormulas, arrays: Arrays, group: NDArray[np.int64]
-    ) -> tuple[tuple[Moments, ...], ...]:
-        objects, counts = arrays[f"collection.{item.name}"], arrays[f"count.{item.name}"]
-        kept = objects[np.arange(item.collection.at_most) < counts[:, None]]
-        there = np.ones(kept.shape, dtype=np.bool_)
-        return moments_by_group(kept, there, np.repeat(group, counts), self._analysis.folds)
-
-
-def _row(name: str, weights: NDArray[np.float64], mask: NDArray[np.bool_]) -> CutflowRow:
-    return CutflowRow.of(name, Yield.of(weights[mask]))
-
-
-def _rows(flow: Cutflow, weights: NDArray[np.float64]) -> Iterator[CutflowRow]:
-    for name, mask in zip(flow.names, flow.masks, strict=False):
-        yield _row(name, weights, mask)
+def may_skip(analysis: Analysis, sample: str) -> bool:
+    """How many of the sample's files are lost in all is judged when all of them are prepared."""
+    return not analysis.samples[sample].data and analysis.damaged_files.skip_at_most > 0

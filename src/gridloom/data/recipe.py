@@ -135,6 +135,7 @@ class Recipe:
     weight: Formula | None
     corrections: Formula | None
     factor: Formula | None
+    half: bool = False  # features and collections are stored in float16
     substitutes: tuple[str, ...] = ()  # further branches to read: what variations put in the place of others
 
     @property
@@ -193,6 +194,7 @@ def make_recipe(analysis: Analysis, sample_name: str) -> Recipe:
         weight=weight,
         corrections=corrections,
         factor=parser.formula(analysis.training_weights.factor, "training_weights", "factor") if train else None,
+        half=analysis.storage.features == "float16",
     )
 
 

@@ -2,37 +2,52 @@
 
 Layout of the folder (N events, F features; all arrays are row-major npy files):
 
-    features.npy           float32 (N, F)       raw values, sentinels and NaN kept
-    collection.<name>.npy  float32 (N, M, C)    objects padded with 0 to M = `at_most`
+    features.npy           float32 (N, F)       raw values, sentinels and NaN kept (float16: `storage` of the analysis)
+    collection.<name>.npy  float32 (N, M, C)    objects padded with 0 to M = `at_most` (float16 like the features)
     count.<name>.npy       uint16 (N,)          objects kept
     label.npy              int16 (N,)           index into the classes; -1 for collision data and regression
     target.npy             float64 (N,)         regression only
     weight.npy             float64 (N,)         physics weight before the sample's scale
     factor.npy             float64 (N,)         factor of the training weight
     id.npy                 uint64 (N, 3)        event id
+    entry.npy              int64 (N,)           number of the entry in its file, rising within one
     fold.npy               int16 (N,)
     trains.npy             bool (N,)            passes the training selection and is simulation
     statistics.json        ShardStatistics
+    origin.json            Origin: what another task must share to take events from here
+    shard.json             Contents: type, shape and checksum of every array, checksums of the others; written last
+
+Opening a shard reads it once in full and compares every file with its checksum.
 """
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
+from pydantic import BaseModel, ConfigDict
 
+from gridloom.data.arrays import ArrayFile, ArrayRecord, DamagedArray, checksum, load, mapped, verify
 from gridloom.data.statistics import ShardStatistics
 from gridloom.errors import DamagedResult
-from gridloom.files import full_disk_named, write_text
+from gridloom.files import canonical_json, full_disk_named, write_text
+from gridloom.origin import ORIGIN, Origin
 
 STATISTICS = "statistics.json"
+CONTENTS = "shard.json"
+_FIX = (
+    "`gridloom run` sets this result aside and prepares only these events anew; delete the folder if it finds it whole."
+)
+_COLLECTION = "collection."
+
+Storage = Literal["float32", "float16"]
+Values = NDArray[np.float32] | NDArray[np.float16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +57,18 @@ class Layout:
     arrays: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
 
     @classmethod
-    def of(cls, *, features: int, collections: Mapping[str, tuple[int, int]], regression: bool) -> Layout:
+    def of(
+        cls,
+        *,
+        features: int,
+        collections: Mapping[str, tuple[int, int]],
+        regression: bool,
+        storage: Storage = "float32",
+    ) -> Layout:
         """`collections`: name -> (at most how many objects, features per object)."""
-        arrays: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {"features": (np.float32, (features,))}
+        arrays: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {"features": (storage, (features,))}
         for name, shape in collections.items():
-            arrays[f"collection.{name}"] = (np.float32, shape)
+            arrays[f"{_COLLECTION}{name}"] = (storage, shape)
             arrays[f"count.{name}"] = (np.uint16, ())
         if regression:
             arrays["target"] = (np.float64, ())
@@ -55,62 +77,41 @@ class Layout:
             "weight": (np.float64, ()),
             "factor": (np.float64, ()),
             "id": (np.uint64, (3,)),
+            "entry": (np.int64, ()),
             "fold": (np.int16, ()),
             "trains": (np.bool_, ()),
         }
         return cls(arrays={name: (np.dtype(dtype), shape) for name, (dtype, shape) in arrays.items()})
 
+    def fits(self, records: Mapping[str, ArrayRecord]) -> bool:
+        """Whether these are the arrays of a shard of this layout."""
+        found = {name: (np.dtype(record.dtype), record.shape[1:]) for name, record in records.items()}
+        return found == self.arrays
 
-class _ArrayFile:
-    """One npy file that grows: the header is written again when the number of rows is known."""
 
-    def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-        self._path = path
-        self._dtype = dtype
-        self._shape = shape
-        self._row_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        with full_disk_named(path):
-            self._stream: BinaryIO = path.open("wb")
-            try:
-                self._header(0)
-            except OSError:
-                self.abandon()
-                raise
-        self._start = self._stream.tell()
+class _Told(BaseModel):
+    """What shard.json tells of the other files."""
 
-    def _header(self, rows: int) -> None:
-        # NumPy pads the header for the growth of the first axis, so its length does not depend on `rows`.
-        header = {"descr": npy.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (rows, *self._shape)}
-        npy.write_array_header_1_0(self._stream, header)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def append(self, rows: NDArray[Any]) -> None:
-        content = np.ascontiguousarray(rows, dtype=self._dtype)
-        if content.shape[1:] != self._shape:
-            raise ValueError(f"{self._path.name}: rows of shape {content.shape[1:]} instead of {self._shape}")
-        with full_disk_named(self._path):
-            self._stream.write(content.data if content.size else b"")
+    arrays: dict[str, ArrayRecord]
+    texts: dict[str, str]  # file -> checksum
 
-    def cut(self, rows: int) -> None:
-        """Drop all rows after the first so many."""
-        with full_disk_named(self._path):
-            self._stream.flush()
-            self._stream.truncate(self._start + rows * self._row_bytes)
-            self._stream.seek(0, os.SEEK_END)
 
-    def finish(self, rows: int) -> None:
-        with full_disk_named(self._path):
-            self._stream.seek(0)
-            self._header(rows)
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
-            self._stream.close()
+class Contents(BaseModel):
+    """Content of shard.json, with a checksum of itself."""
 
-    def abandon(self) -> None:
-        # What is still buffered is of no use, and a full disk must not hide the first error.
-        try:
-            self._stream.close()
-        except OSError:
-            self._path.unlink(missing_ok=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    told: _Told
+    xxh3: str
+
+    @classmethod
+    def of(cls, told: _Told) -> Contents:
+        return cls(told=told, xxh3=checksum(canonical_json(told.model_dump(mode="json")).encode()))
+
+    def as_text(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1) + "\n"
 
 
 class ShardWriter:
@@ -124,10 +125,10 @@ class ShardWriter:
         self.rows = 0
         with full_disk_named(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        self._files: dict[str, _ArrayFile] = {}
+        self._files: dict[str, ArrayFile] = {}
         try:
             for name, (dtype, shape) in layout.arrays.items():
-                self._files[name] = _ArrayFile(folder / f"{name}.npy", dtype, shape)
+                self._files[name] = ArrayFile(folder / f"{name}.npy", dtype, shape)
         except BaseException:
             self._abandon()
             raise
@@ -149,12 +150,17 @@ class ShardWriter:
             file.cut(rows)
         self.rows = rows
 
-    def finish(self, statistics: ShardStatistics) -> None:
-        """Complete the arrays and write the statistics, last."""
-        for file in self._files.values():
-            file.finish(self.rows)
+    def finish(self, statistics: ShardStatistics, origin: Origin | None = None) -> None:
+        """Complete the arrays, write statistics and origin and, last, what all files must be."""
+        records = {name: file.finish(self.rows) for name, file in self._files.items()}
         self._files = {}
-        write_text(self.folder / STATISTICS, statistics.model_dump_json(indent=1) + "\n")
+        texts = {STATISTICS: statistics.model_dump_json(indent=1) + "\n"}
+        if origin is not None:
+            texts[ORIGIN] = origin.model_dump_json(indent=1) + "\n"
+        for name, text in texts.items():
+            write_text(self.folder / name, text)
+        told = _Told(arrays=records, texts={name: checksum(text.encode()) for name, text in texts.items()})
+        write_text(self.folder / CONTENTS, Contents.of(told).as_text())
 
     def _abandon(self) -> None:
         for file in self._files.values():
@@ -172,18 +178,23 @@ class ShardWriter:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """An open shard; features and collections are memory maps, the rest is loaded."""
+    """An open shard; features, collections and entries are memory maps, the rest is loaded.
+
+    `features` and `collections` may be float16: who takes rows of them gives an array of float32 to write into.
+    """
 
     folder: Path
     statistics: ShardStatistics
-    features: NDArray[np.float32]
-    collections: dict[str, NDArray[np.float32]]
+    origin: Origin | None
+    features: Values
+    collections: dict[str, Values]
     counts: dict[str, NDArray[np.uint16]]
     label: NDArray[np.int16]
     target: NDArray[np.float64] | None
     weight: NDArray[np.float64]
     factor: NDArray[np.float64]
     id: NDArray[np.uint64]
+    entry: NDArray[np.int64]
     fold: NDArray[np.int16]
     trains: NDArray[np.bool_]
 
@@ -192,51 +203,84 @@ class Shard:
 
     @classmethod
     def open(cls, folder: Path) -> Shard:
-        """Open a shard folder; raises DamagedResult if it is not a whole shard."""
+        """Open a shard folder and read it in full; raises DamagedResult if a file is not what was written."""
         try:
-            return cls._open(folder)
-        except (OSError, ValueError) as error:
+            told = _read_contents(folder / CONTENTS)
+            for name, record in told.arrays.items():
+                verify(folder / f"{name}.npy", record)
+            return cls._open(folder, told)
+        except DamagedArray as error:
             raise DamagedResult(
-                f"the prepared events cannot be read: {error}",
-                where=str(folder),
-                fix="Delete this folder and run again: only this part is prepared anew.",
+                f"the prepared events are damaged: {error.what}", where=str(error.path), fix=_FIX
             ) from error
+        except (OSError, ValueError) as error:
+            raise DamagedResult(f"the prepared events cannot be read: {error}", where=str(folder), fix=_FIX) from error
 
     @classmethod
-    def _open(cls, folder: Path) -> Shard:
-        statistics = ShardStatistics.model_validate_json((folder / STATISTICS).read_bytes())
-        names = sorted(path.name.removesuffix(".npy") for path in folder.glob("*.npy"))
-        collections = [name.removeprefix("collection.") for name in names if name.startswith("collection.")]
-        shard = cls(
+    def _open(cls, folder: Path, told: _Told) -> Shard:
+        texts = {name: _read_text(folder / name, expected) for name, expected in told.texts.items()}
+        statistics = ShardStatistics.model_validate_json(texts[STATISTICS])
+        records = told.arrays
+        names = [name.removeprefix(_COLLECTION) for name in records if name.startswith(_COLLECTION)]
+        _check_layout(folder / CONTENTS, records, statistics)
+
+        def loaded(name: str) -> NDArray[Any]:
+            return load(folder / f"{name}.npy", records[name])
+
+        def seen(name: str) -> NDArray[Any]:
+            return mapped(folder / f"{name}.npy", records[name])
+
+        return cls(
             folder=folder,
             statistics=statistics,
-            features=_map(folder / "features.npy"),
-            collections={name: _map(folder / f"collection.{name}.npy") for name in collections},
-            counts={name: _load(folder / f"count.{name}.npy") for name in collections},
-            label=_load(folder / "label.npy"),
-            target=_load(folder / "target.npy") if "target" in names else None,
-            weight=_load(folder / "weight.npy"),
-            factor=_load(folder / "factor.npy"),
-            id=_load(folder / "id.npy"),
-            fold=_load(folder / "fold.npy"),
-            trains=_load(folder / "trains.npy"),
+            origin=Origin.model_validate_json(texts[ORIGIN]) if ORIGIN in texts else None,
+            features=seen("features"),
+            collections={name: seen(f"{_COLLECTION}{name}") for name in sorted(names)},
+            counts={name: loaded(f"count.{name}") for name in sorted(names)},
+            label=loaded("label"),
+            target=loaded("target") if "target" in records else None,
+            weight=loaded("weight"),
+            factor=loaded("factor"),
+            id=loaded("id"),
+            entry=seen("entry"),
+            fold=loaded("fold"),
+            trains=loaded("trains"),
         )
-        if {len(shard.features), len(shard.label), len(shard.id), len(shard.weight)} != {statistics.events}:
-            raise ValueError("arrays and statistics disagree on the number of events")
-        return shard
 
 
-def _load(path: Path) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, allow_pickle=False)
-    return array
+def _read_contents(path: Path) -> _Told:
+    text = path.read_bytes()
+    try:
+        contents = Contents.model_validate_json(text)
+    except ValueError as error:
+        raise DamagedArray(path, "it cannot be read") from error
+    if Contents.of(contents.told) != contents or contents.as_text().encode() != text:
+        raise DamagedArray(path, "its content disagrees with its checksum")
+    return contents.told
 
 
-def _map(path: Path) -> NDArray[np.float32]:
-    """Memory map of an npy file; an empty array cannot be mapped and is loaded."""
-    with path.open("rb") as stream:
-        npy.read_magic(stream)
-        shape, _, _ = npy.read_array_header_1_0(stream)
-    if 0 in shape:
-        return _load(path)
-    # As a plain array: the subclass of NumPy costs time in every gather.
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+def _read_text(path: Path, expected: str) -> bytes:
+    text = path.read_bytes()
+    if checksum(text) != expected:
+        raise DamagedArray(path, "its content disagrees with its checksum")
+    return text
+
+
+def _check_layout(path: Path, records: Mapping[str, ArrayRecord], statistics: ShardStatistics) -> None:
+    """Whether these are the arrays that shards have, with a row for each event."""
+    shapes = {
+        name.removeprefix(_COLLECTION): record.shape for name, record in records.items() if name.startswith(_COLLECTION)
+    }
+    features = records.get("features")
+    if features is None or np.dtype(features.dtype) not in (np.float32, np.float16):
+        raise DamagedArray(path, "it has no features")
+    layout = Layout.of(
+        features=features.shape[1],
+        collections={name: (shape[1], shape[2]) for name, shape in shapes.items()},
+        regression="target" in records,
+        storage="float16" if np.dtype(features.dtype) == np.float16 else "float32",
+    )
+    if not layout.fits(records):
+        raise DamagedArray(path, "its arrays are not those of a shard")
+    if {record.shape[0] for record in records.values()} != {statistics.events}:
+        raise DamagedArray(path, "arrays and statistics disagree on the number of events")

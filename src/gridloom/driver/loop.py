@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from gridloom.driver.donors import Donors
 from gridloom.driver.events import JobsLeft, Stopping
 from gridloom.driver.ledger import Job, Ledger
 from gridloom.driver.retry import Again, BadNodes, GiveUp, decide
@@ -14,6 +15,7 @@ from gridloom.driver.voice import End, Voice
 from gridloom.driver.workplace import Workplace
 from gridloom.engines.base import Cause, JobStatus, State
 from gridloom.errors import (
+    DamagedResult,
     EngineUnavailable,
     GridloomError,
     Interrupted,
@@ -39,7 +41,7 @@ class Driver:
         self._ledger = Ledger(plan)
         self._voice = Voice(workplace, self._ledger)
         self._bad_nodes = BadNodes(nodes=self._nodes)
-        self._submission = Submission(workplace, self._ledger, self._voice, self._bad_nodes)
+        self._submission = Submission(workplace, self._ledger, self._voice, self._bad_nodes, Donors(workplace.store))
         self._to_cancel: dict[str, bool] = {}  # id -> at once
         self._errors: list[GridloomError] = []
         self._stopping = False  # nothing new is begun
@@ -99,7 +101,7 @@ class Driver:
             self._pause = min(2 * self._pause or self.place.pace.wait, _LONGEST_PAUSE)
             self._submit_at = time.monotonic() + self._pause
             self._voice.no_answer(error)
-        except SubmissionRefused as error:
+        except (SubmissionRefused, DamagedResult) as error:
             self._errors.append(error)
             self.place.journal.write("failed", reason=error.what)
             self._stop_for_error(error.what)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gridloom.assignment import Assignment
 from gridloom.containers.folders import of_task
+from gridloom.driver.donors import Donors
 from gridloom.driver.ledger import Job, Ledger
 from gridloom.driver.retry import BadNodes
 from gridloom.driver.voice import Voice
@@ -24,9 +25,13 @@ class Submission:
     ledger: Ledger
     voice: Voice
     bad_nodes: BadNodes
+    donors: Donors
 
     def submit_ready(self) -> None:
-        """Submit what is ready, as much as the site allows. Raises EngineUnavailable, SubmissionRefused."""
+        """Submit what is ready, as much as the site allows.
+
+        Raises EngineUnavailable, SubmissionRefused, and DamagedResult for an input that another plan has made.
+        """
         ready = self.ledger.ready()
         while [task_id for task_id in ready if not self._inputs_hold(self.ledger.plan.by_id[task_id])]:
             ready = self.ledger.ready()
@@ -52,6 +57,12 @@ class Submission:
             if task_id in self.ledger.fresh:
                 continue
             if not self.is_there(task_id, fully=True):
+                if task_id not in self.ledger.plan.by_id:
+                    raise DamagedResult(
+                        f"a result that {task.label} needs was damaged and set aside, or is gone",
+                        where=str(self.place.store.folder(task_id)),
+                        fix="`gridloom resume` of its run makes it again; then repeat this command.",
+                    )
                 self.ledger.done.discard(task_id)
                 return False
             self.ledger.fresh.add(task_id)
@@ -78,6 +89,7 @@ class Submission:
         if attempts.memory_mb is not None:
             resources = resources.model_copy(update={"memory_mb": attempts.memory_mb})
         changes: dict[str, object] = {"resources": resources}
+        capabilities = self.place.engine.capabilities
         if task.code and terms.code:
             changes["folder"] = terms.code
         return Assignment(
@@ -87,7 +99,9 @@ class Submission:
             avoid=self.bad_nodes.avoided(attempts),
             versions=dict(terms.versions),
             reads=of_task(task, code=terms.code) if terms.contained else (),
-            goes_on=self.place.engine.capabilities.checkpoint_transfer and self.place.store.has_state(task_id),
+            goes_on=capabilities.checkpoint_transfer and self.place.store.has_state(task_id),
+            # Only once: whatever ended the worker may have to do with it.
+            donor=self.donors.of(task) if capabilities.shared_file_system and not attempts.losses else "",
         )
 
     def _take(self, tasks: Mapping[str, str], ids: Mapping[str, str]) -> None:

@@ -86,7 +86,8 @@ class Voice:
 
     def damaged(self, task_id: str, error: DamagedResult, aside: Path) -> None:
         self.place.journal.write("quarantined", task=task_id, reason=error.what)
-        label = self.ledger.plan.by_id[task_id].label
+        planned = self.ledger.plan.by_id.get(task_id)
+        label = task_id if planned is None else planned.label  # predictions and exports need what a run has made
         self.place.listener(ResultDamaged(task=task_id, label=label, error=error, aside=aside))
 
     def no_answer(self, error: EngineUnavailable) -> None:

@@ -62,6 +62,7 @@ def perform(assignment: Assignment, hooks: Hooks, *, kinds: Mapping[str, str] = 
             scratch=store.scratch(task.id),
             stop=hooks.stop,
             progress=hooks.progress,
+            donor=store.folder(assignment.donor) if assignment.donor else None,
         )
         with full_disk_named(attempt):
             load_function(kinds[task.kind])(context)
