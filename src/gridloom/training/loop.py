@@ -13,7 +13,9 @@ from gridloom.analysis.models import Analysis
 # Sustained arithmetic of one core, cautious, from which a call is cut to about half a second: it is how long a
 # request to stop may have to wait.
 _FLOPS_PER_CALL = 1e10
-_MOST_STEPS = 64
+# Enough to forget what Python does around a call, and few enough to stay in a processor's cache.
+_MOST_EVENTS = 65_536
+_MOST_STEPS = 1024
 _MOST_BYTES_PER_CALL = 128e6
 
 
@@ -28,7 +30,7 @@ def steps_per_call(network: Any, analysis: Analysis, batch: int) -> int:
         collection.at_most * (len(collection.features) + 1) for collection in analysis.collections.values()
     )
     by_memory = _MOST_BYTES_PER_CALL / (4.0 * batch * max(1, columns))
-    return int(max(1, min(_MOST_STEPS, _FLOPS_PER_CALL / max(flops, 1.0), by_memory)))
+    return int(max(1, min(_MOST_STEPS, _MOST_EVENTS / batch, _FLOPS_PER_CALL / max(flops, 1.0), by_memory)))
 
 
 def uses_xla(analysis: Analysis) -> bool:

@@ -16,6 +16,7 @@ from gridloom.task import Context
 from gridloom.training.backends import Loop
 from gridloom.training.feed import Material
 from gridloom.training.fold import Fold
+from gridloom.training.optimizers import Optimization
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,6 @@ class Training:
     material: Material
     stream: Stream
     network: Network
-    optimizer: Any
+    optimization: Optimization
     loop: Loop
     loss: str

@@ -1,7 +1,7 @@
 """TensorBoard event files without TensorFlow: scalars by epoch.
 
 A file is a sequence of records (length, checksum, content, checksum), each holding one `Event` message of Protocol
-Buffers: github.com/tensorflow/tensorflow: tsl/lib/io/record_writer.h, core/util/event.proto, core/framework/summary.proto.
+Buffers: record_writer.h, event.proto and summary.proto of TensorFlow.
 """
 
 from __future__ import annotations

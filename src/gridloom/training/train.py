@@ -25,7 +25,7 @@ from gridloom.training.feed import as_inputs, feed, standardised, training_mater
 from gridloom.training.fold import chunks, fit_transforms, split_fold
 from gridloom.training.loop import steps_per_call, uses_xla
 from gridloom.training.losses import LOSSES
-from gridloom.training.optimizers import build_optimizer
+from gridloom.training.optimizers import build_optimization
 from gridloom.training.outputs import write_outputs
 from gridloom.training.state import Position, Training
 from gridloom.training.tensorboard import EventFile
@@ -80,11 +80,15 @@ def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int)
     stream = Stream(
         rows=material.rows, batch=batch, steps_per_call=min(steps, steps_per_epoch), seed=(settings.seed, number)
     )
-    optimizer = build_optimizer(
-        settings.optimizer, settings.schedule, steps_per_epoch=stream.steps_per_epoch, epochs=settings.epochs
+    optimization = build_optimization(
+        settings.optimizer,
+        settings.schedule,
+        network.body.trainable_variables,
+        steps_per_epoch=stream.steps_per_epoch,
+        epochs=settings.epochs,
     )
     loss = _loss_name(analysis, dataset)
-    loop = back_end().compile_loop(network.body, optimizer, LOSSES[loss], xla=uses_xla(analysis))
+    loop = back_end().compile_loop(network.body, optimization, LOSSES[loss], xla=uses_xla(analysis))
     return Training(
         context=context,
         analysis=analysis,
@@ -93,7 +97,7 @@ def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int)
         material=material,
         stream=stream,
         network=network,
-        optimizer=optimizer,
+        optimization=optimization,
         loop=loop,
         loss=loss,
     )
@@ -118,7 +122,7 @@ def _resume(training: Training) -> tuple[Position, checkpoint.Arrays]:
     if found is None:
         return Position(), _arrays(training.network.model.variables)
     _restore(training.network.model.variables, found.arrays["weights"])
-    _restore(training.optimizer.variables, found.arrays["optimizer"])
+    _restore(training.optimization.optimizer.variables, found.arrays["optimizer"])
     return Position.from_state(found.state), found.arrays["best"]
 
 
@@ -140,7 +144,7 @@ def _state(training: Training, position: Position, best: checkpoint.Arrays) -> c
     return checkpoint.Checkpoint(
         arrays={
             "weights": _arrays(training.network.model.variables),
-            "optimizer": _arrays(training.optimizer.variables),
+            "optimizer": _arrays(training.optimization.optimizer.variables),
             "best": best,
         },
         state=position.as_state(),
@@ -189,7 +193,7 @@ def _not_finite(training: Training, position: Position, call: int) -> LossNotFin
     return LossNotFinite(
         "the loss is not a finite number",
         where=f"{training.context.task.label}, step {step} (epoch {position.epoch + 1})",
-        fix="Lower training.optimizer.learning_rate, set clip_norm, look for huge weights or features",
+        fix="Lower training.optimization.optimizer.learning_rate, set clip_norm, look for huge weights or features",
         key=("training", "optimizer"),
     )
 
@@ -236,7 +240,7 @@ def _end_of_epoch(
         "epoch": position.epoch,
         "loss": position.loss_sum / max(1, position.events),
         "validation_loss": loss,
-        "learning_rate": float(np.asarray(training.optimizer.learning_rate)),
+        "learning_rate": float(np.asarray(training.optimization.optimizer.learning_rate)),
     }
     stopping = training.analysis.training.early_stopping
     margin = stopping.minimum_improvement if stopping is not None else 0.0

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridloom.training.losses import PerEvent
+from gridloom.training.optimizers import Optimization
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 # A network with its weights as they are at each call: outputs (n, C) from named inputs. It also takes the back end's
@@ -53,7 +54,7 @@ class Backend(Protocol):
         """Fix what must be known before the first operation. Raises EnvironmentProblem when it is too late."""
         ...
 
-    def compile_loop(self, network: Any, optimizer: Any, loss: PerEvent, *, xla: bool) -> Loop:
+    def compile_loop(self, network: Any, optimization: Optimization, loss: PerEvent, *, xla: bool) -> Loop:
         """Compile the training loop of a network."""
         ...
 

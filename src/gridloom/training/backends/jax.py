@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from gridloom.training.backends.base import Apply, Arrays, Fed
 from gridloom.training.losses import PerEvent
+from gridloom.training.optimizers import Optimization
 
 _FEWEST = 16
 
@@ -45,10 +46,10 @@ class _Loop:
         return np.asarray(self.outputs(inputs))
 
 
-def compile_loop(network: Any, optimizer: Any, loss: PerEvent, *, xla: bool) -> _Loop:
+def compile_loop(network: Any, optimization: Optimization, loss: PerEvent, *, xla: bool) -> _Loop:
     """Compile the training loop of a network; JAX always compiles with XLA."""
     del xla
-    optimizer.build(network.trainable_variables)
+    optimizer = optimization.optimizer
 
     def mean_loss(trainable: Any, other: Any, inputs: Any, targets: Any, weights: Any, valid: Any) -> Any:
         outputs, other = network.stateless_call(trainable, other, inputs, training=True)
@@ -78,7 +79,7 @@ def compile_loop(network: Any, optimizer: Any, loss: PerEvent, *, xla: bool) -> 
 def compile_model(model: Any) -> Apply:
     """Compile a network's application. It is compiled for powers of two: other numbers of rows are filled up."""
 
-    @jax.jit
+    @jax.jit  # type: ignore[untyped-decorator]
     def outputs(trainable: Any, other: Any, inputs: Any) -> Any:
         return model.stateless_call(trainable, other, inputs, training=False)[0]
 

@@ -13,7 +13,9 @@ import tensorflow as tf
 
 from gridloom.errors import EnvironmentProblem
 from gridloom.training.backends.base import Apply, Arrays, Fed
+from gridloom.training.backends.tensorflow_updates import sizes, update
 from gridloom.training.losses import PerEvent
+from gridloom.training.optimizers import Optimization
 from gridloom.training.room import is_aligned
 
 
@@ -47,28 +49,50 @@ class _Loop:
         return np.asarray(self.outputs({name: tf.constant(values) for name, values in inputs.items()}))
 
 
-def compile_loop(network: Any, optimizer: Any, loss: PerEvent, *, xla: bool) -> _Loop:
-    """Compile the training loop of a network."""
-    variables = network.trainable_variables
-    optimizer.build(variables)
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """Tensors of one step, or of all steps of a call."""
 
-    def step(inputs: Mapping[str, Any], targets: Any, weights: Any, valid: Any) -> Any:
+    inputs: Mapping[str, Any]
+    targets: Any
+    weights: Any
+    valid: Any
+
+    def at(self, index: Any) -> _Batch:
+        return _Batch(
+            inputs={name: values[index] for name, values in self.inputs.items()},
+            targets=self.targets[index],
+            weights=self.weights[index],
+            valid=self.valid[index],
+        )
+
+
+def compile_loop(network: Any, optimization: Optimization, loss: PerEvent, *, xla: bool) -> _Loop:
+    """Compile the training loop of a network."""
+    weights = [variable.value for variable in optimization.weights]
+    change = update(optimization)
+
+    def step(batch: _Batch, rate: Any, size: Any) -> Any:
         with tf.GradientTape() as tape:
-            outputs = network(inputs, training=True)
-            total = tf.reduce_sum(weights * loss(targets, outputs))
-            mean = total / valid
-        gradients = tape.gradient(mean, [variable.value for variable in variables])
-        optimizer.apply(gradients, variables)
+            outputs = network(batch.inputs, training=True)
+            total = tf.reduce_sum(batch.weights * loss(batch.targets, outputs))
+            mean = total / batch.valid
+        change(tape.gradient(mean, weights), rate, size)
         return total
 
     @tf.function(jit_compile=xla, autograph=False)  # type: ignore[untyped-decorator]
     def train(inputs: Mapping[str, Any], targets: Any, weights: Any, valid: Any, steps: Any) -> Any:
+        whole = _Batch(inputs=inputs, targets=targets, weights=weights, valid=valid)
+        rates, step_sizes = sizes(optimization, valid.shape[0])
+
         def body(index: Any, total: Any) -> tuple[Any, Any]:
-            batch = {name: values[index] for name, values in inputs.items()}
-            return index + 1, total + step(batch, targets[index], weights[index], valid[index])
+            return index + 1, total + step(whole.at(index), rates[index], step_sizes[index])
 
         start = (tf.constant(0), tf.constant(0.0))
-        return tf.while_loop(lambda index, _: index < steps, body, start, parallel_iterations=1)[1]
+        total = tf.while_loop(lambda index, _: index < steps, body, start, parallel_iterations=1)[1]
+        counter = optimization.optimizer.iterations.value
+        counter.assign_add(tf.cast(steps, counter.dtype))
+        return total
 
     @tf.function(autograph=False, input_signature=[signature(network)])  # type: ignore[untyped-decorator]
     def outputs(inputs: Mapping[str, Any]) -> Any:
