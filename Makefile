@@ -76,7 +76,7 @@ docs: $(LOCKED) ## Regenerate schemas and references of the analysis file and of
 
 lock: $(LOCKED) ## Renew the locked versions
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
-	  --extra cpu --extra export --extra htcondor --extra examples --group dev pyproject.toml -o requirements/lock.txt
+	  --extra cpu --extra export --extra htcondor --extra examples --extra jax --group dev pyproject.toml -o requirements/lock.txt
 	for variant in cpu cuda; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --upgrade --extra $$variant --extra worker -c requirements/lock.txt pyproject.toml \

@@ -12,6 +12,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from gridloom.exporting import Port
 from gridloom.prediction.models import FoldModels
+from gridloom.training.backends.tensorflow import signature
 from gridloom.training.predict import Predictor
 
 SCORES, FOLD, EVENT_ID = "scores", "fold", "event_id"
@@ -119,7 +120,7 @@ def _signed(operation: Callable[..., Any], x: Any, constant: int) -> Any:
 
 
 def _raw(models: FoldModels) -> tuple[Port, ...]:
-    specs = models.members[0][0].inputs
+    specs = signature(models.members[0][0].model)
     return tuple(
         Port(name=port_name(name), dtype="float32", shape=tuple(int(size) for size in spec.shape[1:]))
         for name, spec in specs.items()
@@ -127,7 +128,7 @@ def _raw(models: FoldModels) -> tuple[Port, ...]:
 
 
 def _named(models: FoldModels, tensors: Sequence[Any]) -> Tensors:
-    return dict(zip(models.members[0][0].inputs, tensors, strict=True))
+    return dict(zip(signature(models.members[0][0].model), tensors, strict=True))
 
 
 def _score_port(models: FoldModels) -> Port:

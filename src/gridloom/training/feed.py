@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from gridloom.data.dataset import Dataset, Inputs
 from gridloom.data.rows import Source, bytes_of, gather, read_block
 from gridloom.data.stream import Call, Stream
 from gridloom.models.network import Moments, mask_name
+from gridloom.training.backends.base import Fed
 from gridloom.training.fold import Fold
+from gridloom.training.room import aligned_empty
 
 # Training events up to this size are copied into memory as one block: gathering from it is what a shuffled epoch does.
 _BLOCK_BYTES = 1_500_000_000
@@ -40,19 +41,6 @@ def training_material(dataset: Dataset, fold: Fold) -> Material:
         targets=fold.targets[fold.train_rows],
         weights=fold.weights[fold.train_rows],
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fed:
-    """Arguments of one call: everything has the leading axes (steps per call, batch)."""
-
-    number: int
-    inputs: Mapping[str, Any]
-    targets: Any
-    weights: Any
-    valid: Any
-    steps: Any
-    events: int
 
 
 def as_inputs(inputs: Inputs) -> dict[str, Any]:
@@ -84,27 +72,50 @@ def feed(material: Material, stream: Stream, epoch: int, first: int) -> Iterator
     Gathering takes the computing thread's own time on purpose: it costs a few per cent, and a second thread would take
     more of a core that belongs to another fold's training (docs/performance.md).
     """
-    room: Inputs | None = None
+    room: Room | None = None
     for number, call in enumerate(stream.calls(epoch, first), start=first):
-        room = material.source.inputs(call.rows.reshape(-1), room)
+        room = room or Room.of(material, call.rows.size)
         yield _fed(material, number, call, room)
 
 
-def _fed(material: Material, number: int, call: Call, inputs: Inputs) -> Fed:
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """Where the arrays of a call are gathered, again and again: fresh memory costs more than gathering."""
+
+    inputs: Inputs
+    targets: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, material: Material, count: int) -> Room:
+        """Room for so many events."""
+        one = material.source.inputs(material.rows[:1])
+        return cls(
+            inputs=Inputs(
+                features=aligned_empty((count, *one.features.shape[1:])),
+                collections={
+                    name: aligned_empty((count, *values.shape[1:])) for name, values in one.collections.items()
+                },
+                masks={name: aligned_empty((count, *values.shape[1:])) for name, values in one.masks.items()},
+            ),
+            targets=aligned_empty((count,)),
+            weights=aligned_empty((count,)),
+        )
+
+
+def _fed(material: Material, number: int, call: Call, room: Room) -> Fed:
     shape = call.rows.shape
     rows = call.rows.reshape(-1)
-    weights = gather(material.weights, rows).reshape(shape)
+    inputs = material.source.inputs(rows, room.inputs)
+    weights = gather(material.weights, rows, room.weights).reshape(shape)
     for step in np.flatnonzero(call.valid < shape[1]):
         weights[step, call.valid[step] :] = 0.0
-    # tf.constant copies, so the room for the inputs can be used again.
     return Fed(
         number=number,
-        inputs={
-            name: tf.constant(values.reshape(*shape, *values.shape[1:])) for name, values in as_inputs(inputs).items()
-        },
-        targets=tf.constant(gather(material.targets, rows).reshape(shape)),
-        weights=tf.constant(weights),
-        valid=tf.constant(call.valid.astype(np.float32)),
-        steps=tf.constant(call.steps),
+        inputs={name: values.reshape(*shape, *values.shape[1:]) for name, values in as_inputs(inputs).items()},
+        targets=gather(material.targets, rows, room.targets).reshape(shape),
+        weights=weights,
+        valid=call.valid.astype(np.float32),
+        steps=call.steps,
         events=int(call.valid.sum()),
     )

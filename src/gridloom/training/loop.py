@@ -6,28 +6,17 @@ networks physicists use.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
-
 from gridloom.analysis.models import Analysis
-from gridloom.training.losses import PerEvent
 
 # Sustained arithmetic of one core, cautious, from which a call is cut to about half a second: it is how long a
 # request to stop may have to wait.
 _FLOPS_PER_CALL = 1e10
-_MOST_STEPS = 64
+# Enough to forget what Python does around a call, and few enough to stay in a processor's cache.
+_MOST_EVENTS = 65_536
+_MOST_STEPS = 1024
 _MOST_BYTES_PER_CALL = 128e6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loop:
-    """The compiled functions of one training."""
-
-    train: Callable[..., Any]
-    score: Callable[..., Any]
 
 
 def steps_per_call(network: Any, analysis: Analysis, batch: int) -> int:
@@ -41,7 +30,7 @@ def steps_per_call(network: Any, analysis: Analysis, batch: int) -> int:
         collection.at_most * (len(collection.features) + 1) for collection in analysis.collections.values()
     )
     by_memory = _MOST_BYTES_PER_CALL / (4.0 * batch * max(1, columns))
-    return int(max(1, min(_MOST_STEPS, _FLOPS_PER_CALL / max(flops, 1.0), by_memory)))
+    return int(max(1, min(_MOST_STEPS, _MOST_EVENTS / batch, _FLOPS_PER_CALL / max(flops, 1.0), by_memory)))
 
 
 def uses_xla(analysis: Analysis) -> bool:
@@ -49,39 +38,3 @@ def uses_xla(analysis: Analysis) -> bool:
     if analysis.training.xla == "auto":
         return not analysis.collections
     return analysis.training.xla == "on"
-
-
-def compile_loop(network: Any, optimizer: Any, loss: PerEvent, *, xla: bool) -> Loop:
-    """Compile `train(inputs, targets, weights, valid, steps) -> loss sum` and `score(inputs) -> outputs`.
-
-    In `train`, every array has the leading axes (steps per call, batch); `valid` (steps per call,) float32 counts the
-    events of each batch that are not filling. A step's loss is sum(weight x loss) / valid, with the weights' sign.
-    """
-    variables = network.trainable_variables
-    optimizer.build(variables)
-
-    def step(inputs: Mapping[str, Any], targets: Any, weights: Any, valid: Any) -> Any:
-        with tf.GradientTape() as tape:
-            outputs = network(inputs, training=True)
-            total = tf.reduce_sum(weights * loss(targets, outputs))
-            mean = total / valid
-        gradients = tape.gradient(mean, [variable.value for variable in variables])
-        optimizer.apply(gradients, variables)
-        return total
-
-    @tf.function(jit_compile=xla, autograph=False)  # type: ignore[untyped-decorator]
-    def train(inputs: Mapping[str, Any], targets: Any, weights: Any, valid: Any, steps: Any) -> Any:
-        def body(index: Any, total: Any) -> tuple[Any, Any]:
-            batch = {name: values[index] for name, values in inputs.items()}
-            return index + 1, total + step(batch, targets[index], weights[index], valid[index])
-
-        start = (tf.constant(0), tf.constant(0.0))
-        return tf.while_loop(lambda index, _: index < steps, body, start, parallel_iterations=1)[1]
-
-    shapes = {tensor.name: tf.TensorSpec((None, *tensor.shape[1:]), tf.float32) for tensor in network.inputs}
-
-    @tf.function(autograph=False, input_signature=[shapes])  # type: ignore[untyped-decorator]
-    def score(inputs: Mapping[str, Any]) -> Any:
-        return network(inputs, training=False)
-
-    return Loop(train=train, score=score)

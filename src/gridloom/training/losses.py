@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
+from keras import ops
 
 PerEvent = Callable[[Any, Any], Any]
 
 
 def binary_cross_entropy(labels: Any, logits: Any) -> Any:
     """labels (n,) in {0, 1}, logits (n, 1) -> (n,)."""
-    return tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits[:, 0])
+    return ops.binary_crossentropy(labels, logits[:, 0], from_logits=True)
 
 
 def cross_entropy(labels: Any, logits: Any) -> Any:
     """labels (n,) class numbers, logits (n, C) -> (n,)."""
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.cast(labels, tf.int32), logits=logits)
+    return ops.sparse_categorical_crossentropy(ops.cast(labels, "int32"), logits, from_logits=True)
 
 
 def squared_error(targets: Any, outputs: Any) -> Any:
     """targets (n,) standardised, outputs (n, 1) -> (n,)."""
-    return tf.square(outputs[:, 0] - targets)
+    return ops.square(outputs[:, 0] - targets)
 
 
 LOSSES: dict[str, PerEvent] = {

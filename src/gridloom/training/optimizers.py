@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -46,8 +48,19 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: 
         }
 
 
-def build_optimizer(optimizer: Optimizer, schedule: Schedule, *, steps_per_epoch: int, epochs: int) -> Any:
-    """The Keras optimiser with its schedule in steps."""
+@dataclass(frozen=True, kw_only=True)
+class Optimization:
+    """How a training changes the weights: Keras' optimiser, built for them, and its learning rate by steps."""
+
+    optimizer: Any
+    schedule: WarmupSchedule
+    weights: Sequence[Any]
+
+
+def build_optimization(
+    optimizer: Optimizer, schedule: Schedule, weights: Sequence[Any], *, steps_per_epoch: int, epochs: int
+) -> Optimization:
+    """The Keras optimiser of some variables, with its schedule in steps."""
     rate = WarmupSchedule(
         peak=optimizer.learning_rate,
         shape=schedule.name,
@@ -55,6 +68,12 @@ def build_optimizer(optimizer: Optimizer, schedule: Schedule, *, steps_per_epoch
         total_steps=epochs * steps_per_epoch,
         final_fraction=schedule.final_fraction,
     )
+    built = _keras_optimizer(optimizer, rate)
+    built.build(list(weights))
+    return Optimization(optimizer=built, schedule=rate, weights=tuple(weights))
+
+
+def _keras_optimizer(optimizer: Optimizer, rate: WarmupSchedule) -> Any:
     common: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": optimizer.clip_norm}
     decay = optimizer.weight_decay or None
     if optimizer.name == "sgd":

@@ -11,19 +11,15 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from gridloom.data.dataset import Inputs
 from gridloom.models import layers  # noqa: F401 - registers the layers that a saved model names
 from gridloom.models.user import load_module
+from gridloom.training.backends import back_end
+from gridloom.training.backends.base import Apply
 from gridloom.training.feed import as_inputs
 
 _FEWEST = 16
-
-
-def signature(model: Any) -> dict[str, Any]:
-    """Inputs of a network for any number of events, so that it is traced once."""
-    return {tensor.name: tf.TensorSpec((None, *tensor.shape[1:]), tf.float32) for tensor in model.inputs}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,27 +27,20 @@ class Predictor:
     """Scores of one fold's model: (n, C) float32, one column per class, or (n, 1) for a regression."""
 
     model: Any
-    apply: Any
-    inputs: Mapping[str, Any]  # what `apply` takes
+    apply: Apply
     columns: int
     positive: int | None
 
     @classmethod
     def from_model(cls, model: Any, description: Mapping[str, Any]) -> Predictor:
         """From a Keras model and what model.json says of it."""
-
-        inputs = signature(model)
-
-        @tf.function(autograph=False, input_signature=[inputs])  # type: ignore[untyped-decorator]
-        def apply(tensors: Mapping[str, Any]) -> Any:
-            return model(tensors, training=False)
-
         columns = 1 if description["kind"] == "regression" else len(description["classes"])
-        return cls(model=model, apply=apply, inputs=inputs, columns=columns, positive=description["positive"])
+        apply = back_end().compile_model(model)
+        return cls(model=model, apply=apply, columns=columns, positive=description["positive"])
 
     def __call__(self, inputs: Inputs) -> npt.NDArray[np.float32]:
-        tensors = {name: tf.convert_to_tensor(_filled(values)) for name, values in as_inputs(inputs).items()}
-        outputs = np.asarray(self.apply(tensors), dtype=np.float32)[: len(inputs)]
+        arrays = {name: _filled(values) for name, values in as_inputs(inputs).items()}
+        outputs = np.asarray(self.apply(arrays), dtype=np.float32)[: len(inputs)]
         if self.positive is None:
             return outputs
         # One sigmoid output stands for two classes: the signal's column and what is left.

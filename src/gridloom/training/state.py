@@ -13,9 +13,10 @@ from gridloom.data.dataset import Dataset
 from gridloom.data.stream import Stream
 from gridloom.models.network import Network
 from gridloom.task import Context
+from gridloom.training.backends import Loop
 from gridloom.training.feed import Material
 from gridloom.training.fold import Fold
-from gridloom.training.loop import Loop
+from gridloom.training.optimizers import Optimization
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,6 @@ class Training:
     material: Material
     stream: Stream
     network: Network
-    optimizer: Any
+    optimization: Optimization
     loop: Loop
     loss: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,23 +9,23 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
+from keras import ops
 
 from gridloom.analysis.models import Analysis
 from gridloom.analysis.queries import output_count
 from gridloom.data.dataset import Dataset, open_dataset
 from gridloom.data.stream import Stream
 from gridloom.data.weights import check_dataset
-from gridloom.errors import EnvironmentProblem, Interrupted, LossNotFinite
+from gridloom.errors import Interrupted, LossNotFinite
 from gridloom.models.network import build_network
 from gridloom.task import Context, Progress
 from gridloom.training import checkpoint
+from gridloom.training.backends import back_end
 from gridloom.training.feed import as_inputs, feed, standardised, training_material
 from gridloom.training.fold import chunks, fit_transforms, split_fold
-from gridloom.training.loop import compile_loop, steps_per_call, uses_xla
+from gridloom.training.loop import steps_per_call, uses_xla
 from gridloom.training.losses import LOSSES
-from gridloom.training.optimizers import build_optimizer
+from gridloom.training.optimizers import build_optimization
 from gridloom.training.outputs import write_outputs
 from gridloom.training.state import Position, Training
 from gridloom.training.tensorboard import EventFile
@@ -39,7 +38,7 @@ def run(context: Context) -> None:
     """
     analysis = Analysis.model_validate(context.task.parameters["analysis"])
     number = int(str(context.task.parameters["fold"]))
-    _configure(analysis.training.threads)
+    back_end().configure(analysis.training.threads)
     dataset = open_dataset(analysis, [path for name, path in context.inputs.items() if name.startswith("prepare-")])
     check_dataset(analysis, dataset)
     training = _set_up(context, analysis, dataset, number)
@@ -56,25 +55,9 @@ def run(context: Context) -> None:
             raise _with_last_good(training, error, good) from error
         good = _state(training, position, best)
         events.add(position.history[-1])
-    events.close()
     _save(training, position, best)
     _restore(training.network.model.variables, best)
     write_outputs(training, position, first_step)
-
-
-def _configure(threads: int) -> None:
-    """Fix what TensorFlow must know before its first operation; a warm worker has done so already."""
-    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
-        try:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        except RuntimeError as error:
-            # It runs already, with the number it was started with if there is one.
-            if os.environ.get("TF_NUM_INTRAOP_THREADS") != str(threads):
-                raise EnvironmentProblem(
-                    f"this process already computes with another number of threads than {threads}", fix="Run again."
-                ) from error
-    tf.config.experimental.enable_op_determinism()
 
 
 def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int) -> Training:
@@ -97,11 +80,15 @@ def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int)
     stream = Stream(
         rows=material.rows, batch=batch, steps_per_call=min(steps, steps_per_epoch), seed=(settings.seed, number)
     )
-    optimizer = build_optimizer(
-        settings.optimizer, settings.schedule, steps_per_epoch=stream.steps_per_epoch, epochs=settings.epochs
+    optimization = build_optimization(
+        settings.optimizer,
+        settings.schedule,
+        network.body.trainable_variables,
+        steps_per_epoch=stream.steps_per_epoch,
+        epochs=settings.epochs,
     )
     loss = _loss_name(analysis, dataset)
-    loop = compile_loop(network.body, optimizer, LOSSES[loss], xla=uses_xla(analysis))
+    loop = back_end().compile_loop(network.body, optimization, LOSSES[loss], xla=uses_xla(analysis))
     return Training(
         context=context,
         analysis=analysis,
@@ -110,7 +97,7 @@ def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int)
         material=material,
         stream=stream,
         network=network,
-        optimizer=optimizer,
+        optimization=optimization,
         loop=loop,
         loss=loss,
     )
@@ -135,7 +122,7 @@ def _resume(training: Training) -> tuple[Position, checkpoint.Arrays]:
     if found is None:
         return Position(), _arrays(training.network.model.variables)
     _restore(training.network.model.variables, found.arrays["weights"])
-    _restore(training.optimizer.variables, found.arrays["optimizer"])
+    _restore(training.optimization.optimizer.variables, found.arrays["optimizer"])
     return Position.from_state(found.state), found.arrays["best"]
 
 
@@ -157,7 +144,7 @@ def _state(training: Training, position: Position, best: checkpoint.Arrays) -> c
     return checkpoint.Checkpoint(
         arrays={
             "weights": _arrays(training.network.model.variables),
-            "optimizer": _arrays(training.optimizer.variables),
+            "optimizer": _arrays(training.optimization.optimizer.variables),
             "best": best,
         },
         state=position.as_state(),
@@ -178,8 +165,7 @@ def _epoch(training: Training, position: Position, best: checkpoint.Arrays) -> t
     every = training.analysis.training.checkpoint_seconds
     saved = clock = time.monotonic()
     for fed in feed(training.material, training.stream, position.epoch, position.call):
-        loss = training.loop.train(fed.inputs, fed.targets, fed.weights, fed.valid, fed.steps)
-        total = float(loss)
+        total = training.loop.train(fed)
         first_step = first_step or time.time()
         now = time.monotonic()
         if not np.isfinite(total):
@@ -207,7 +193,7 @@ def _not_finite(training: Training, position: Position, call: int) -> LossNotFin
     return LossNotFinite(
         "the loss is not a finite number",
         where=f"{training.context.task.label}, step {step} (epoch {position.epoch + 1})",
-        fix="Lower training.optimizer.learning_rate, set clip_norm, look for huge weights or features",
+        fix="Lower training.optimization.optimizer.learning_rate, set clip_norm, look for huge weights or features",
         key=("training", "optimizer"),
     )
 
@@ -254,7 +240,7 @@ def _end_of_epoch(
         "epoch": position.epoch,
         "loss": position.loss_sum / max(1, position.events),
         "validation_loss": loss,
-        "learning_rate": float(np.asarray(training.optimizer.learning_rate)),
+        "learning_rate": float(np.asarray(training.optimization.optimizer.learning_rate)),
     }
     stopping = training.analysis.training.early_stopping
     margin = stopping.minimum_improvement if stopping is not None else 0.0
@@ -271,13 +257,8 @@ def _validation_loss(training: Training) -> float:
     """Weighted mean loss over the validation fold, in float64."""
     total, events = 0.0, 0
     for rows in chunks(training.fold.validation_rows):
-        outputs = training.loop.score(as_tensors(training.dataset, rows))
-        losses = LOSSES[training.loss](tf.constant(training.fold.targets[rows]), outputs)
-        total += float(np.sum(np.asarray(losses, dtype=np.float64) * training.fold.weights[rows]))
+        outputs = training.loop.score(as_inputs(training.dataset.inputs(rows)))
+        losses = LOSSES[training.loss](training.fold.targets[rows], outputs)
+        total += float(np.sum(ops.convert_to_numpy(losses).astype(np.float64) * training.fold.weights[rows]))
         events += len(rows)
     return total / max(1, events)
-
-
-def as_tensors(dataset: Dataset, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """The network's inputs for some rows, as tensors."""
-    return {name: tf.convert_to_tensor(values) for name, values in as_inputs(dataset.inputs(rows)).items()}
