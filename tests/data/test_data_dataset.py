@@ -46,7 +46,7 @@ def test_columns_are_those_of_the_shards(dataset: Dataset) -> None:
     assert dataset.target is None
     assert dataset.statistics["signal"].events == 60
     assert len(dataset.statistics["signal"].files) == 2
-    assert sorted(dataset.id[:, 2].tolist()) == list(range(1, 191))
+    assert sorted(dataset.ids(np.arange(len(dataset)))[:, 2].tolist()) == list(range(1, 191))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)

@@ -53,7 +53,7 @@ def events(run: Run) -> tuple[Arrays, npt.NDArray[np.float32]]:
     dataset = open_dataset(analysis_of(run), run.results("prepare"))
     rows = np.linspace(0, len(dataset) - 1, EVENTS).astype(np.int64)
     scores = np.load(run.results("evaluate")[0] / "scores.npy")[rows]
-    return {**as_inputs(dataset.inputs(rows)), "event_id": np.ascontiguousarray(dataset.id[rows])}, scores
+    return {**as_inputs(dataset.inputs(rows)), "event_id": dataset.ids(rows)}, scores
 
 
 def test_rdataframe_reads_a_friend(root: str, folder: Path, friend: Arrays) -> None:

@@ -331,6 +331,13 @@ class Training(Part):
         description="Networks per fold, of the seeds `seed`, `seed` + 1, ...: scores are their mean; predictions state "
         "their spread.",
     )
+    sampling: Literal["every", "weight", "class"] = Field(
+        default="every",
+        exclude_if=lambda sampling: sampling == "every",
+        description="How often an event is seen: `every` once per epoch; `weight`: drawn by the size of its training "
+        "weight, which then counts by its sign alone; `class`: classes are drawn equally often. The expected loss is "
+        "the same.",
+    )
     threads: Whole = Field(default=1, ge=1, description="Compute threads of one training.")
     xla: Literal["auto", "on", "off"] = Field(
         default="auto", description="Compile the loop with XLA; `auto`: small networks."

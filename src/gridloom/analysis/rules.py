@@ -164,6 +164,15 @@ def _two_classes(analysis: Analysis) -> Iterator[GridloomError]:
         )
 
 
+def _sampling_by_class(analysis: Analysis) -> Iterator[GridloomError]:
+    if analysis.target.regression is not None and analysis.training.sampling == "class":
+        yield InvalidValue(
+            "a regression has no classes to draw events by",
+            fix="Use `sampling: every` or `sampling: weight`.",
+            key=("training", "sampling"),
+        )
+
+
 def _inputs_given(analysis: Analysis) -> Iterator[GridloomError]:
     if not analysis.features and not analysis.collections:
         yield InvalidValue(
@@ -305,6 +314,11 @@ RULES: tuple[Rule, ...] = (
         check=_two_classes,
         says="A classification has at least one signal class and one background class.",
         reads=_CLASSES,
+    ),
+    Rule(
+        check=_sampling_by_class,
+        says="`training.sampling: class` needs classes.",
+        reads=(("target",), ("training", "sampling")),
     ),
     Rule(
         check=_inputs_given,

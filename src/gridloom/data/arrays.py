@@ -128,12 +128,6 @@ def verify(path: Path, record: ArrayRecord) -> None:
             raise DamagedArray(path, "its content disagrees with its checksum")
 
 
-def load(path: Path, record: ArrayRecord) -> NDArray[Any]:
-    """The array in memory."""
-    array: NDArray[Any] = np.fromfile(path, dtype=record.dtype, offset=len(record.header))
-    return array.reshape(record.shape)
-
-
 def mapped(path: Path, record: ArrayRecord) -> NDArray[Any]:
     """Memory map of the array; an empty one cannot be mapped."""
     if 0 in record.shape:

@@ -54,7 +54,6 @@ class Dataset:
     target: NDArray[np.float64] | None
     weight: NDArray[np.float64]
     factor: NDArray[np.float64]
-    id: NDArray[np.uint64]
     fold: NDArray[np.int16]
     trains: NDArray[np.bool_]
 
@@ -79,6 +78,12 @@ class Dataset:
             collections[name] = objects
             masks[name] = (np.arange(content.shape[1]) < counts[:, None]).astype(np.float32)
         return Inputs(features=features, collections=collections, masks=masks)
+
+    def ids(self, rows: Rows) -> NDArray[np.uint64]:
+        """Event ids (n, 3) of these rows; they stay on the disk until they are asked for."""
+        found = np.empty((len(rows), 3), dtype=np.uint64)
+        self._gather(rows, found, lambda shard: shard.id)
+        return found
 
     def gather_features(self, rows: Rows, out: NDArray[np.float32]) -> None:
         """Write the features of these rows into `out` (n, F), which must be C-contiguous float32."""
@@ -144,7 +149,6 @@ def open_dataset(analysis: Analysis, shard_folders: Sequence[Path]) -> Dataset:
         target=_targets(analysis, shards),
         weight=_joined([shard.weight * scales[shard.statistics.sample] for shard in shards], np.float64),
         factor=_joined([shard.factor for shard in shards], np.float64),
-        id=np.concatenate([np.empty((0, 3), dtype=np.uint64), *(shard.id for shard in shards)]),
         fold=_joined([shard.fold for shard in shards], np.int16),
         trains=_joined([shard.trains for shard in shards], np.bool_),
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gridloom.data.dataset import Dataset
 
 _SHOWN = 3
+_CHUNK = 500_000
 
 
 def duplicate_rows(ids: Ids) -> NDArray[np.int64]:
@@ -38,15 +39,26 @@ def find_duplicates(analysis: Analysis, dataset: Dataset) -> Iterator[DuplicateE
     for names in groups:
         numbers = [dataset.sample_names.index(name) for name in names]
         rows = np.flatnonzero(np.isin(dataset.sample, numbers))
-        pairs = rows[duplicate_rows(dataset.id[rows])]
+        if not _may_repeat(dataset, rows):
+            continue
+        pairs = rows[duplicate_rows(dataset.ids(rows))]
         if len(pairs):
             yield duplicates_error(analysis, names, len(pairs), _examples(dataset, pairs[:_SHOWN]))
+
+
+def _may_repeat(dataset: Dataset, rows: NDArray[np.intp]) -> bool:
+    """Whether two events have one hash: without holding the ids of all events in memory."""
+    hashes = np.empty(len(rows), dtype=np.uint64)
+    for begin in range(0, len(rows), _CHUNK):
+        hashes[begin : begin + _CHUNK] = hash_of(dataset.ids(rows[begin : begin + _CHUNK]))
+    hashes.sort()
+    return bool(np.any(hashes[1:] == hashes[:-1]))
 
 
 def _examples(dataset: Dataset, pairs: NDArray[np.intp]) -> list[str]:
     texts = []
     for first, second in pairs:
-        words = ", ".join(str(int(word)) for word in dataset.id[first])
+        words = ", ".join(str(int(word)) for word in dataset.ids(np.array([first]))[0])
         texts.append(f"({words}) in {file_of_row(dataset, int(first))} and {file_of_row(dataset, int(second))}")
     return texts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,6 @@ import numpy.typing as npt
 from gridloom.data.dataset import Dataset, Inputs, Rows
 
 _CHUNK = 65_536
-
-
-class Source(Protocol):
-    """Where inputs of rows come from: a dataset (memory maps) or a block in memory."""
-
-    def inputs(self, rows: Rows, out: Inputs | None = None) -> Inputs: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
-from gridloom.data.arrays import ArrayFile, ArrayRecord, DamagedArray, checksum, load, mapped, verify
+from gridloom.data.arrays import ArrayFile, ArrayRecord, DamagedArray, checksum, mapped, verify
 from gridloom.data.statistics import ShardStatistics
 from gridloom.errors import DamagedResult
 from gridloom.files import canonical_json, full_disk_named, write_text
@@ -178,7 +178,7 @@ class ShardWriter:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """An open shard; features, collections and entries are memory maps, the rest is loaded.
+    """An open shard; all arrays are memory maps.
 
     `features` and `collections` may be float16: who takes rows of them gives an array of float32 to write into.
     """
@@ -224,9 +224,6 @@ class Shard:
         names = [name.removeprefix(_COLLECTION) for name in records if name.startswith(_COLLECTION)]
         _check_layout(folder / CONTENTS, records, statistics)
 
-        def loaded(name: str) -> NDArray[Any]:
-            return load(folder / f"{name}.npy", records[name])
-
         def seen(name: str) -> NDArray[Any]:
             return mapped(folder / f"{name}.npy", records[name])
 
@@ -236,15 +233,15 @@ class Shard:
             origin=Origin.model_validate_json(texts[ORIGIN]) if ORIGIN in texts else None,
             features=seen("features"),
             collections={name: seen(f"{_COLLECTION}{name}") for name in sorted(names)},
-            counts={name: loaded(f"count.{name}") for name in sorted(names)},
-            label=loaded("label"),
-            target=loaded("target") if "target" in records else None,
-            weight=loaded("weight"),
-            factor=loaded("factor"),
-            id=loaded("id"),
+            counts={name: seen(f"count.{name}") for name in sorted(names)},
+            label=seen("label"),
+            target=seen("target") if "target" in records else None,
+            weight=seen("weight"),
+            factor=seen("factor"),
+            id=seen("id"),
             entry=seen("entry"),
-            fold=loaded("fold"),
-            trains=loaded("trains"),
+            fold=seen("fold"),
+            trains=seen("trains"),
         )
 
 

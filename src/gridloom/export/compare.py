@@ -72,7 +72,7 @@ def trained_events(analysis: Analysis, dataset: Dataset, models: FoldModels) -> 
     return Trained(
         analysis=analysis,
         inputs={port_name(name): values for name, values in as_inputs(found).items()},
-        ids=np.ascontiguousarray(dataset.id[rows]),
+        ids=dataset.ids(rows),
         fold=dataset.fold[rows].astype(np.int32),
         label=dataset.label[rows],
         weight=dataset.weight[rows],

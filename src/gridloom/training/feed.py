@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,36 +12,51 @@ import numpy as np
 import numpy.typing as npt
 
 from gridloom.data.dataset import Dataset, Inputs
-from gridloom.data.rows import Source, bytes_of, gather, read_block
-from gridloom.data.stream import Call, Stream
+from gridloom.data.rows import Block, bytes_of, gather, read_block
+from gridloom.data.sampling import Sampling, draw
+from gridloom.data.stream import Call, Load, Rows, Stream
 from gridloom.models.network import Moments, mask_name
 from gridloom.training.backends.base import Fed
 from gridloom.training.fold import Fold
 from gridloom.training.room import aligned_empty
 
 # Training events up to this size are copied into memory as one block: gathering from it is what a shuffled epoch does.
-_BLOCK_BYTES = 1_500_000_000
+BLOCK_BYTES = 1_000_000_000
+# Of larger ones, so much is read at once.
+_LOAD_BYTES = 64_000_000
+# Loads that are read ahead, each by a thread of its own.
+_READERS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """What training is fed from: `rows` are row numbers of `source`, of `targets` and of `weights`."""
+    """What training is fed from: `rows` are row numbers of `source`, of `targets` and of `weights`.
 
-    source: Source
+    `source` is a block in memory, or the dataset with its memory-mapped shards. `frequency` (n,): how often each of the
+    rows is seen, None for once per epoch.
+    """
+
+    source: Block | Dataset
     rows: npt.NDArray[np.int64]
     targets: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
+    frequency: npt.NDArray[np.float64] | None = None
 
 
-def training_material(dataset: Dataset, fold: Fold) -> Material:
-    """The training rows of a fold, in memory if they fit and else from the memory-mapped shards: the same numbers."""
-    if bytes_of(dataset, len(fold.train_rows)) > _BLOCK_BYTES:
-        return Material(source=dataset, rows=fold.train_rows, targets=fold.targets, weights=fold.weights)
+def training_material(dataset: Dataset, fold: Fold, sampling: Sampling = "every") -> Material:
+    """The training rows of a fold, in memory if they fit and else from the memory-mapped shards."""
+    rows = fold.train_rows
+    drawn = draw(sampling, fold.weights[rows], fold.targets[rows])
+    if bytes_of(dataset, len(rows)) > BLOCK_BYTES:
+        weights = fold.weights.copy()
+        weights[rows] = drawn.weights
+        return Material(source=dataset, rows=rows, targets=fold.targets, weights=weights, frequency=drawn.frequency)
     return Material(
-        source=read_block(dataset, fold.train_rows),
-        rows=np.arange(len(fold.train_rows)),
-        targets=fold.targets[fold.train_rows],
-        weights=fold.weights[fold.train_rows],
+        source=read_block(dataset, rows),
+        rows=np.arange(len(rows)),
+        targets=fold.targets[rows],
+        weights=drawn.weights,
+        frequency=drawn.frequency,
     )
 
 
@@ -66,16 +83,49 @@ def standardised(fold: Fold, target: Moments | None) -> Fold:
     )
 
 
-def feed(material: Material, stream: Stream, epoch: int, first: int) -> Iterator[Fed]:
+def feed(material: Material, stream: Stream, epoch: int, first: int, *, readers: int = _READERS) -> Iterator[Fed]:
     """The calls of an epoch from number `first` on.
 
-    Gathering takes the computing thread's own time on purpose: it costs a few per cent, and a second thread would take
-    more of a core that belongs to another fold's training (docs/performance.md).
+    Events on the disk are read ahead by `readers` threads, whose number changes no batch. Gathering from memory takes
+    the computing thread's own time on purpose: it costs a few per cent, and a second thread would take more of a core
+    that belongs to another fold's training (docs/performance.md).
     """
     room: Room | None = None
-    for number, call in enumerate(stream.calls(epoch, first), start=first):
-        room = room or Room.of(material, call.rows.size)
-        yield _fed(material, number, call, room)
+    for source, call, rows in _placed(material, stream, epoch, first, readers):
+        room = room or Room.of(source, call.rows.size)
+        yield _fed(material, source, call, rows, room)
+
+
+def _placed(
+    material: Material, stream: Stream, epoch: int, first: int, readers: int
+) -> Iterator[tuple[Block, Call, Rows]]:
+    """Calls with the block that they gather from, and their row numbers in the material."""
+    if isinstance(material.source, Block):
+        for call in stream.calls(epoch, first):
+            yield material.source, call, call.rows.reshape(-1)
+        return
+    events = int(_LOAD_BYTES // max(bytes_of(material.source, 1), 1))
+    for load, block in read_ahead(material.source, stream.loads(epoch, first, events=events), readers):
+        for call in load.calls:
+            yield block, call, load.rows[call.rows.reshape(-1)]
+
+
+def read_ahead(dataset: Dataset, loads: Iterator[Load], readers: int) -> Iterator[tuple[Load, Block]]:
+    """Loads with their events in memory, in order; so many are read while another is used (0: none)."""
+    if readers == 0:
+        for load in loads:
+            yield load, read_block(dataset, load.rows)
+        return
+    with ThreadPoolExecutor(readers, thread_name_prefix="reader") as pool:
+        reading: deque[tuple[Load, Future[Block]]] = deque()
+        for load in loads:
+            reading.append((load, pool.submit(read_block, dataset, load.rows)))
+            if len(reading) > readers:
+                ready, block = reading.popleft()
+                yield ready, block.result()
+        while reading:
+            ready, block = reading.popleft()
+            yield ready, block.result()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +137,9 @@ class Room:
     weights: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, material: Material, count: int) -> Room:
+    def of(cls, source: Block, count: int) -> Room:
         """Room for so many events."""
-        one = material.source.inputs(material.rows[:1])
+        one = source.inputs(np.zeros(1, dtype=np.int64))
         return cls(
             inputs=Inputs(
                 features=aligned_empty((count, *one.features.shape[1:])),
@@ -103,15 +153,14 @@ class Room:
         )
 
 
-def _fed(material: Material, number: int, call: Call, room: Room) -> Fed:
+def _fed(material: Material, source: Block, call: Call, rows: Rows, room: Room) -> Fed:
     shape = call.rows.shape
-    rows = call.rows.reshape(-1)
-    inputs = material.source.inputs(rows, room.inputs)
+    inputs = source.inputs(call.rows.reshape(-1), room.inputs)
     weights = gather(material.weights, rows, room.weights).reshape(shape)
     for step in np.flatnonzero(call.valid < shape[1]):
         weights[step, call.valid[step] :] = 0.0
     return Fed(
-        number=number,
+        number=call.number,
         inputs={name: values.reshape(*shape, *values.shape[1:]) for name, values in as_inputs(inputs).items()},
         targets=gather(material.targets, rows, room.targets).reshape(shape),
         weights=weights,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
 from gridloom.analysis.models import Analysis
 from gridloom.analysis.queries import signal_indices
-from gridloom.data.dataset import Dataset, Inputs
+from gridloom.data import statistics
+from gridloom.data.dataset import Dataset
 from gridloom.data.weights import training_weights
 from gridloom.models.network import Moments, Transforms, sentinels_of
 
@@ -75,23 +77,43 @@ def chunks(rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def fit_transforms(analysis: Analysis, dataset: Dataset, fold: Fold) -> Transforms:
-    """Mean and spread of every column over the training rows alone; missing values and padding do not count."""
-    flat = _Sums.empty(len(analysis.features))
-    objects = {name: _Sums.empty(len(part.features)) for name, part in analysis.collections.items()}
-    for rows in chunks(fold.train_rows):
-        inputs = dataset.inputs(rows)
-        flat = flat.plus(_without_missing(analysis, inputs.features))
-        objects = {name: sums.plus(_present(inputs, name)) for name, sums in objects.items()}
-    target = None
-    if _is_regression(analysis):
-        target = _Sums.empty(1).plus(fold.targets[fold.train_rows].astype(np.float64)[:, None]).moments()
-    features = flat.moments() if analysis.features else None
+    """Mean and spread of every column over the training rows alone; missing values and padding do not count.
+
+    They are those of the shards' statistics, which were made while the events were read, fold by fold.
+    """
+    trained = [
+        part
+        for sample in dataset.statistics.values()
+        for part in sample.folds
+        if part.fold not in (fold.number, (fold.number + 1) % analysis.folds)
+    ]
+    features = _scales([part.features for part in trained]) if analysis.features else None
     return Transforms(
         features=features,
         quantiles=() if features is None else _quantiles(analysis, dataset, fold, features),
-        collections={name: sums.moments() for name, sums in objects.items()},
-        target=target,
+        collections={name: _scales([part.collections[name] for part in trained]) for name in analysis.collections},
+        target=_target_scale(fold) if _is_regression(analysis) else None,
     )
+
+
+def _scales(parts: list[tuple[statistics.Moments, ...]]) -> Moments:
+    """Mean and standard deviation of all parts together; a constant column keeps its size (spread 1)."""
+    nothing: tuple[statistics.Moments, ...] = ()
+    columns = reduce(statistics.merge_columns, parts, nothing)
+    means = tuple(column.mean for column in columns)
+    return Moments(mean=means, scale=tuple(_scale(column.mean, column.standard_deviation) for column in columns))
+
+
+def _target_scale(fold: Fold) -> Moments:
+    targets = fold.targets[fold.train_rows].astype(np.float64)
+    mean = float(targets.mean()) if len(targets) else 0.0
+    spread = float(targets.std()) if len(targets) else 0.0
+    return Moments(mean=(mean,), scale=(_scale(mean, spread),))
+
+
+def _scale(mean: float, spread: float) -> float:
+    negligible = spread <= 1e-7 * max(abs(mean), 1e-30)
+    return 1.0 if negligible or not np.isfinite(spread) else spread
 
 
 def _without_missing(analysis: Analysis, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -111,42 +133,3 @@ def _quantiles(analysis: Analysis, dataset: Dataset, fold: Fold, moments: Moment
     there = (column[np.isfinite(column)] for column in columns)
     # A column that is always missing is imputed: it sits at zero.
     return tuple(tuple(np.quantile(column if len(column) else np.zeros(1), levels).tolist()) for column in there)
-
-
-def _present(inputs: Inputs, name: str) -> npt.NDArray[np.float64]:
-    return inputs.collections[name][inputs.masks[name] > 0].astype(np.float64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Sums:
-    """Count, mean and sum of squared deviations per column; merged by Chan, Golub and LeVeque (1983)."""
-
-    count: npt.NDArray[np.float64]
-    mean: npt.NDArray[np.float64]
-    squares: npt.NDArray[np.float64]
-
-    @classmethod
-    def empty(cls, columns: int) -> _Sums:
-        return cls(count=np.zeros(columns), mean=np.zeros(columns), squares=np.zeros(columns))
-
-    def plus(self, values: npt.NDArray[np.float64]) -> _Sums:
-        """With more rows (n, columns); NaN does not count."""
-        there = np.isfinite(values)
-        count = there.sum(axis=0).astype(np.float64)
-        safe = np.maximum(count, 1.0)
-        mean = np.where(there, values, 0.0).sum(axis=0) / safe
-        squares = (np.where(there, values - mean, 0.0) ** 2).sum(axis=0)
-        total = np.maximum(self.count + count, 1.0)
-        shift = mean - self.mean
-        return _Sums(
-            count=self.count + count,
-            mean=self.mean + shift * count / total,
-            squares=self.squares + squares + shift**2 * self.count * count / total,
-        )
-
-    def moments(self) -> Moments:
-        """Mean and standard deviation; a constant column keeps its size (spread 1)."""
-        spread = np.sqrt(self.squares / np.maximum(self.count, 1.0))
-        negligible = spread <= 1e-7 * np.maximum(np.abs(self.mean), 1e-30)
-        scale = np.where(negligible | ~np.isfinite(spread), 1.0, spread)
-        return Moments(mean=tuple(float(value) for value in self.mean), scale=tuple(float(value) for value in scale))

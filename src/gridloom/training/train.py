@@ -76,9 +76,13 @@ def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int)
     steps = steps_per_call(network.body, analysis, batch)
     steps_per_epoch = -(-len(raw.train_rows) // batch)
     fold = standardised(raw, transforms.target)
-    material = training_material(dataset, fold)
+    material = training_material(dataset, fold, settings.sampling)
     stream = Stream(
-        rows=material.rows, batch=batch, steps_per_call=min(steps, steps_per_epoch), seed=(settings.seed, number)
+        rows=material.rows,
+        batch=batch,
+        steps_per_call=min(steps, steps_per_epoch),
+        seed=(settings.seed, number),
+        frequency=material.frequency,
     )
     optimization = build_optimization(
         settings.optimizer,
