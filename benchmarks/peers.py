@@ -283,7 +283,7 @@ def same_quality(runs: Mapping[str, Sequence[Run]], tolerance: float) -> bool:
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--epochs", type=int, default=3, help="of the whole; steady rates may need more (3)")
+    parser.add_argument("--epochs", type=int, default=5, help="of the whole; steady rates may need more (5)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of steady training, at least, in CPU time (5)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=[way.name for way in _PEERS], help="beside Gridloom")
