@@ -107,7 +107,8 @@ def write_data(folder: Path, events: int) -> float:
             rows = slice(start, start + 100_000)
             tree.extend({**{name: x[rows, i] for i, name in enumerate(names)}, "label": label[rows]})
     x, label = draw(_HELD_OUT, seed=2)
-    np.savez(folder / "held_out.npz", x=x, label=label)
+    np.save(folder / "held_out.npy", x)
+    np.save(folder / "held_out_label.npy", label)
     return auc(log_ratio(x), label)
 
 
@@ -173,7 +174,7 @@ def run(way: Way, python: Path, plan: Plan) -> Run:
     with tempfile.TemporaryDirectory(dir=plan.folder) as scratch:
         job = {
             "train": str(plan.folder / "train.root"),
-            "held_out": str(plan.folder / "held_out.npz"),
+            "held_out": str(plan.folder / "held_out.npy"),
             "scratch": scratch,
             "epochs": plan.epochs,
             "seconds": plan.seconds,
@@ -193,23 +194,24 @@ def run(way: Way, python: Path, plan: Plan) -> Run:
             check=False,
             timeout=_LONGEST,
         )
-    if done.returncode:
-        raise WayFailedError(f"{way.script.name} ended with {done.returncode}: {done.stderr[-3000:]}")
-    return read(done.stdout, plan.epochs)
+        if done.returncode:
+            raise WayFailedError(f"{way.script.name} ended with {done.returncode}: {done.stderr[-3000:]}")
+        return read(done.stdout, plan)
 
 
-def read(output: str, epochs: int) -> Run:
+def read(output: str, plan: Plan) -> Run:
     """The figures in the lines of a way; other lines are greetings of its libraries."""
     lines = [json.loads(line) for line in output.splitlines() if line.startswith('{"line"')]
-    by_kind = {kind: [line for line in lines if line["line"] == kind] for kind in ("about", "epoch", "score")}
+    by_kind = {kind: [line for line in lines if line["line"] == kind] for kind in ("about", "epoch", "scores")}
     every = by_kind["epoch"]
-    first, judged, last = every[0], every[epochs - 1], every[-1]
+    first, judged, last = every[0], every[plan.epochs - 1], every[-1]
+    scores = np.load(by_kind["scores"][0]["file"])
     return Run(
         steady=(last["events"] - first["events"]) / (last["cpu"] - first["cpu"]) / 1e3,
         cpu=judged["cpu"],
         wall=judged["wall"],
         events=judged["events"],
-        auc=by_kind["score"][0]["auc"],
+        auc=auc(scores, np.load(plan.folder / "held_out_label.npy")),
         about={key: value for key, value in by_kind["about"][0].items() if key != "line"},
     )
 

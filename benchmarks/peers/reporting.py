@@ -3,11 +3,11 @@
 Each way runs in the interpreter of its own environment, so that this module needs NumPy and nothing else.
 
     {"line": "epoch", "number": 1, "events": 1000000, "cpu": 9.1, "wall": 12.3}
-    {"line": "score", "auc": 0.71}
+    {"line": "scores", "file": "scores.npy"}
     {"line": "about", "versions": {...}, "settings": {...}}
 
 `events`, `cpu` and `wall` count from the start of the process; `cpu` has all threads and all child processes. Scoring
-is left out of both times.
+is left out of both times. The ways get the held-out events without their labels: who compares them judges them.
 """
 
 from __future__ import annotations
@@ -96,16 +96,6 @@ def _running_children(process: int) -> float:
     return total
 
 
-def auc(scores: npt.NDArray[Any], label: npt.NDArray[Any]) -> float:
-    """Area under the ROC curve by ranks; ties, which float32 scores hardly have, count by their order."""
-    order = np.argsort(scores, kind="stable")
-    ranks = np.empty(len(scores))
-    ranks[order] = np.arange(1, len(scores) + 1)
-    signal = label > 0.5
-    pairs = float(signal.sum()) * float((~signal).sum())
-    return float((ranks[signal].sum() - signal.sum() * (signal.sum() + 1) / 2) / pairs)
-
-
 @dataclass(kw_only=True)
 class Reporter:
     """Told of every epoch, it says what was used and whether to go on; the scoring's time is no one's."""
@@ -135,10 +125,11 @@ class Reporter:
         return self.number < self.job.epochs or used - self.first < self.job.seconds
 
     def _score(self) -> None:
-        with np.load(self.job.held_out) as arrays:
-            x, label = arrays["x"], arrays["label"]
+        x = np.load(self.job.held_out)
         found = [np.asarray(self.scores(part)).reshape(-1) for part in np.array_split(x, max(1, len(x) // 50_000))]
-        say(line="score", auc=auc(np.concatenate(found), label))
+        file = self.job.scratch / "scores.npy"
+        np.save(file, np.concatenate(found))
+        say(line="scores", file=str(file))
 
 
 def about(job: Job, packages: Iterable[str]) -> None:
