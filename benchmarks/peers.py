@@ -153,7 +153,9 @@ def interpreter(way: Way, environments: Path) -> Path:
     if not (python.exists() and stamp.exists() and stamp.read_text() == digest):
         print(f"building the environment of {way.name}", flush=True)
         uv("venv", "--clear", "--python", sys.executable, str(folder))
-        uv("pip", "install", "--python", str(python), "--prerelease", "allow", "-r", str(way.requirements))
+        # Compiled as Gridloom's own environment is: else every start of a peer may pay for it.
+        install = ("pip", "install", "--compile-bytecode", "--prerelease", "allow")
+        uv(*install, "--python", str(python), "-r", str(way.requirements))
         stamp.write_text(digest)
     return python
 
