@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Where the testbed's batch systems live; GRIDLOOM_TESTBED says it to the tests.
 test-site test-arm64 bench-site: export GRIDLOOM_TESTBED ?= /var/tmp/gridloom-testbed
 
-.PHONY: help env demo test test-site test-arm64 lint types soak bench bench-site docs lock clean
+.PHONY: help env demo test test-site test-arm64 lint types soak bench bench-peers bench-site docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -61,6 +61,9 @@ bench: $(LOCKED) ## Throughput and start-up beside their limit and their peers
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/startup.py
+
+bench-peers: $(LOCKED) ## Training beside weaver-core, ROOT, tf.data and pandas, each in its own environment (half an hour)
+	$(BIN)/python benchmarks/peers.py --environments build/peers
 
 bench-site: $(LOCKED) ## Rates of jobs beside the bare schedulers', on testbed/ (as root)
 	testbed/up htcondor slurm

@@ -1,0 +1,116 @@
+"""What `gridloom run` does with one training: shards prepared once, then the compiled loop over its feed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import uproot
+
+from gridloom.analysis.models import Analysis
+from gridloom.data import prepare
+from gridloom.data.dataset import Dataset, open_dataset
+from gridloom.data.stream import Stream
+from gridloom.data.weights import training_weights
+from gridloom.models.network import build_network
+from gridloom.task import Context, InputFile, Task
+from gridloom.training.feed import feed, training_material
+from gridloom.training.fold import Fold, fit_transforms, targets_of
+from gridloom.training.loop import compile_loop, steps_per_call, uses_xla
+from gridloom.training.losses import LOSSES
+from gridloom.training.optimizers import build_optimizer
+from reporting import Job, Reporter, about, read_job
+
+
+def analysis_of(job: Job) -> Analysis:
+    return Analysis.model_validate(
+        {
+            "gridloom": 1,
+            "name": "peers",
+            "samples": {"all": {"files": str(job.train), "class": {"s": "label == 1", "b": "otherwise"}, "weight": 1}},
+            "features": list(job.features),
+            "event_id": "entry",
+            "target": {"signal": "s"},
+            "model": {"name": "mlp", "parameters": {"hidden": list(job.hidden), "bins": 0, "dropout": 0}},
+            "training": {
+                "batch": job.batch,
+                "optimizer": {"name": "adam", "learning_rate": job.learning_rate},
+                "schedule": {"name": "constant"},
+            },
+        }
+    )
+
+
+def prepared(job: Job, analysis: Analysis) -> Dataset:
+    with uproot.open(job.train) as file:
+        entries, uuid = file["Events"].num_entries, str(file.file.uuid)
+    task = Task(
+        kind="prepare",
+        label="prepare",
+        parameters={"analysis": analysis.model_dump(mode="json", by_alias=True), "sample": "all"},
+        files=(InputFile(path=str(job.train), uuid=uuid, size=job.train.stat().st_size, entries=entries),),
+    )
+    folder = job.scratch / "shards"
+    folder.mkdir()
+    prepare.run(
+        Context(task=task, inputs={}, output=folder, scratch=folder, stop=lambda: False, progress=lambda _: None)
+    )
+    return open_dataset(analysis, [folder])
+
+
+def everything(analysis: Analysis, dataset: Dataset) -> Fold:
+    """All events train, as in the other ways; `gridloom run` keeps two folds of them back."""
+    rows = np.flatnonzero(dataset.trains)
+    weights = np.zeros(len(dataset.label), dtype=np.float32)
+    weights[rows] = training_weights(analysis, dataset, rows)
+    return Fold(
+        number=0,
+        train_rows=rows,
+        validation_rows=rows[:0],
+        targets=targets_of(analysis, dataset),
+        weights=weights,
+    )
+
+
+def main() -> None:
+    job = read_job(best={}, defaults={})
+    about(job, ["gridloom", "keras", "tensorflow-cpu", "uproot", "numpy"])
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(1)
+    analysis = analysis_of(job)
+    dataset = prepared(job, analysis)
+    train(job, analysis, dataset, everything(analysis, dataset))
+
+
+def train(job: Job, analysis: Analysis, dataset: Dataset, fold: Fold) -> None:
+    network = build_network(analysis, fit_transforms(analysis, dataset, fold), 1, Path())
+    material = training_material(dataset, fold)
+    steps = steps_per_call(network.body, analysis, job.batch)
+    stream = Stream(rows=material.rows, batch=job.batch, steps_per_call=steps, seed=(1, 0))
+    optimizer = build_optimizer(
+        analysis.training.optimizer, analysis.training.schedule, steps_per_epoch=stream.steps_per_epoch, epochs=1
+    )
+    loop = compile_loop(network.body, optimizer, LOSSES["binary_cross_entropy"], xla=uses_xla(analysis))
+
+    def scores(x: Any) -> Any:
+        return np.asarray(loop.score({"features": tf.constant(x)}))
+
+    reporter = Reporter(job=job, scores=scores)
+    more, epoch = True, 0
+    while more:
+        events = 0
+        for fed in feed(material, stream, epoch, 0):
+            loss = float(loop.train(fed.inputs, fed.targets, fed.weights, fed.valid, fed.steps))
+            assert np.isfinite(loss)
+            events += fed.events
+        epoch += 1
+        more = reporter.epoch(events)
+
+
+if __name__ == "__main__":
+    main()
