@@ -5,8 +5,8 @@
 Every round measures each way for a moment, one after the other, so that a noisy machine disturbs all alike; the
 ratios are medians over rounds. Rates are thousand events per second of CPU time of the process, one compute thread.
 
-* `bound`: the compiled loop in plain TensorFlow (Adam as one operation per variable, no Keras) over and over on the same few batches:
-  arithmetic alone, nothing read, nothing shuffled. No training can reach it.
+* `bound`: the compiled loop in plain TensorFlow (Adam as one operation per variable, no Keras) over and over on the
+  same few batches: arithmetic alone, nothing read, nothing shuffled. No training can reach it.
 * `limit`: the same loop training for real on data that lie in memory, a new full permutation every epoch. Rows are
   gathered inside the compiled loop, or before it and copied or lent to TensorFlow; with XLA or without. The three
   fastest of a first look are measured, and the best of each round counts.
@@ -47,10 +47,13 @@ from gridloom.analysis.models import Analysis
 from gridloom.data import prepare
 from gridloom.data.dataset import Dataset, open_dataset
 from gridloom.data.stream import Stream
+from gridloom.models.check import untrained
 from gridloom.models.network import build_network
 from gridloom.task import Context, InputFile, Task
 from gridloom.training.backends import back_end
-from gridloom.training.feed import feed, training_material
+from gridloom.training.backends.base import LoopSettings
+from gridloom.training.choice import Choice, by_rule
+from gridloom.training.feed import feed, settled, training_material
 from gridloom.training.fold import fit_transforms, split_fold
 from gridloom.training.loop import steps_per_call
 from gridloom.training.losses import LOSSES
@@ -215,8 +218,11 @@ class Ours:
             steps_per_epoch=1000,
             epochs=1000,
         )
-        loop = back_end().compile_loop(network.body, optimization, LOSSES["binary_cross_entropy"], xla=xla)
         material = training_material(self.dataset, fold)
+        if settings.precision == "float32":
+            material = settled(material, network)
+        compiled = LoopSettings(loss=LOSSES["binary_cross_entropy"], xla=xla, transformed=material.transformed)
+        loop = back_end().compile_loop(network, optimization, compiled)
         batch = min(settings.batch, len(fold.train_rows))
         steps = min(steps_per_call(network.body, self.analysis, batch), -(-len(fold.train_rows) // batch))
         stream = Stream(rows=material.rows, batch=batch, steps_per_call=steps, seed=(1,))
@@ -232,9 +238,9 @@ class Ours:
         return repeated(name, endless())
 
 
-def rule(case: Case) -> bool:
+def rule(analysis: Analysis) -> Choice:
     """What Gridloom chooses without a probe."""
-    return not case.net.phi
+    return by_rule(untrained(analysis, Path()).body, analysis)
 
 
 # --- the limit --------------------------------------------------------------------------------------------------------
@@ -550,7 +556,7 @@ def bench(case: Case, options: argparse.Namespace, folder: Path) -> Mapping[str,
     limit = limit_of(case, arrays_of(case, dataset))
     limits = best_limits(limit)
     ours = Ours(analysis=analysis, dataset=dataset)
-    chosen = rule(case)
+    chosen = rule(analysis).xla
     ways = [*limits, limit.bound(xla="XLA" in limits[0].name)]
     ways += [ours.way("gridloom", xla=chosen), ours.way(f"gridloom, {'no ' * chosen}XLA", xla=not chosen)]
     if case.precision != "float32":

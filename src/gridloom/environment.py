@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gridloom.errors import EnvironmentProblem, Problems, UserModelError
 from gridloom.files import digest_bytes, digest_json
-from gridloom.task import OWN_CODE, Kind
+from gridloom.task import OWN_CODE, TENSORFLOW, Kind, backend_packages
 
 if TYPE_CHECKING:  # a job's small parent process should not wait for it
     from gridloom.analysis.models import Analysis
@@ -32,6 +32,7 @@ _NUMBERS = ("numpy",)
 _TENSORFLOW = ("tensorflow|tensorflow-cpu", "keras")
 DISTRIBUTIONS: dict[Kind, tuple[str, ...]] = {
     "prepare": (*_NUMBERS, "uproot", "awkward", "vector"),
+    "tune": (*_NUMBERS, *_TENSORFLOW),
     "train": (*_NUMBERS, *_TENSORFLOW),
     "reference": (*_NUMBERS, "scipy", "scikit-learn"),
     "evaluate": (*_NUMBERS, "scipy", "scikit-learn", *_TENSORFLOW),
@@ -71,17 +72,21 @@ def describe_environment(analysis: Analysis, folder: Path) -> Environment:
     files = code_files(analysis.model.function, folder) if analysis.model.function else {}
     if analysis.model.function:
         check_source(analysis.model.function, files)
+    backend = backend_packages("train", analysis.training.backend)
     return Environment(
-        kinds={kind: environment_digest(kind, packages) for kind in DISTRIBUTIONS},
+        kinds={
+            kind: environment_digest(kind, (*packages, *backend_packages(kind, analysis.training.backend)))
+            for kind in DISTRIBUTIONS
+        },
         code=_digest_code(files),
         code_files={name: digest_bytes(path.read_bytes()) for name, path in files.items()},
-        versions=versions(packages),
+        versions=versions((*packages, *backend)),
         machine=machine(),
     )
 
 
 def package_problems(analysis: Analysis) -> Iterator[EnvironmentProblem]:
-    """Packages of the user's own model that are not here, or in another version; each with its place in the file."""
+    """Packages of the user's own model, or of the training's back end, that are not here or in another version."""
     from gridloom.analysis.packages import package_name, satisfies
 
     for index, requirement in enumerate(analysis.packages):
@@ -96,6 +101,16 @@ def package_problems(analysis: Analysis) -> Iterator[EnvironmentProblem]:
             "the analysis file, and run in that.",
             key=("packages", index),
         )
+    for name in backend_packages("train", analysis.training.backend):
+        if not _installed(name):
+            backend = analysis.training.backend
+            yield EnvironmentProblem(
+                f"`backend: {backend}` needs {name}, which is not installed",
+                where=sys.prefix,
+                fix=f"Install Gridloom with its `{backend}` extra into this environment; for an image, name "
+                f"`{backend}` in `packages`. Or train with `backend: tensorflow`.",
+                key=("training", "backend"),
+            )
 
 
 def environment_digest(kind: Kind, packages: Iterable[str] = ()) -> str:
@@ -158,9 +173,15 @@ def thread_variables(cores: int) -> dict[str, str]:
     return dict.fromkeys(names, str(cores)) | {"TF_NUM_INTEROP_THREADS": "1"}
 
 
-def worker_variables(cores: int) -> dict[str, str]:
-    """What a worker's environment says to its libraries: threads, and no greetings in the logs of physicists."""
-    return {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"} | thread_variables(cores)
+def worker_variables(cores: int, backend: str = TENSORFLOW) -> dict[str, str]:
+    """What a worker's environment says to its libraries: no greetings in the logs of physicists, and what must be."""
+    return {"TF_CPP_MIN_LOG_LEVEL": "2"} | fixed_variables(cores, backend)
+
+
+def fixed_variables(cores: int, backend: str = TENSORFLOW) -> dict[str, str]:
+    """What no other setting may change: threads, and what Keras runs on."""
+    own = {"NPROC": str(cores)} if backend == "jax" else {}  # the threads of XLA in JAX
+    return {"KERAS_BACKEND": backend} | own | thread_variables(cores)
 
 
 def code_digest(function: str, folder: Path) -> str:

@@ -18,7 +18,7 @@ from gridloom.files import digest_json
 from gridloom.scoring import Group, Request
 from gridloom.task import InputFile, Kind, Resources, Task
 
-KINDS: tuple[Kind, ...] = ("prepare", "train", "reference", "evaluate", "report")
+KINDS: tuple[Kind, ...] = ("prepare", "tune", "train", "reference", "evaluate", "report")
 
 _READ = (
     "tree",
@@ -65,6 +65,22 @@ DEPENDS: dict[Kind, tuple[str, ...]] = {
         "features.*.missing",
         "training_weights.factor",
     ),
+    "tune": (
+        "features.*.name",
+        "features.*.missing",
+        "features.*.indicator",
+        "collections",
+        "target",
+        "samples.*.class",
+        "samples.*.data",
+        "model",
+        "packages",
+        "training.batch",
+        "training.optimizer.name",
+        "training.optimizer.clip_norm",
+        "training.threads",
+        "training.precision",
+    ),
     "train": (*_LEARN, "model", "packages", "training"),
     "reference": (*_LEARN, "training.seed"),
     "evaluate": ("name", *_LEARN, "model", "packages", "training", "evaluation"),
@@ -99,6 +115,7 @@ DEPENDS: dict[Kind, tuple[str, ...]] = {
 
 _MEMORY_MB: dict[Kind, int] = {
     "prepare": 2000,
+    "tune": 4000,
     "train": 4000,
     "reference": 4000,
     "evaluate": 6000,
@@ -110,7 +127,7 @@ _MASKED_NAME = "masked"
 _MASKED_FILES = ("*",)
 _Key = tuple[str, ...]
 # Kinds that import the user's own modules where they are named in the task.
-_LOADS_CODE: tuple[Kind, ...] = ("train", "predict", "export")
+_LOADS_CODE: tuple[Kind, ...] = ("tune", "train", "predict", "export")
 
 MOST_GROUPS = 32
 SMALLEST_GROUP = 50_000_000  # bytes
@@ -157,7 +174,8 @@ def make_plan(
     planner = _Planner(analysis=analysis, code=code, environment=environment, folder=folder)
     prepare = planner.prepare(catalogue)
     shards = tuple(task.id for task in prepare)
-    train = planner.networks(shards)
+    tune = planner.tune()
+    train = planner.networks((*shards, *(task.id for task in tune)))
     reference = planner.folds("reference", shards) if analysis.evaluation.reference else ()
     models = tuple(task.id for task in train)
     evaluate = planner.task(
@@ -168,7 +186,7 @@ def make_plan(
     )
     told: dict[str, JsonValue] = {"analysis": _dumped(analysis), "provenance": dict(provenance or {})}
     report = planner.task("report", "report", told, inputs=(evaluate.id, *shards, *models))
-    return Plan(tasks=(*prepare, *train, *reference, evaluate, report))
+    return Plan(tasks=(*prepare, *tune, *train, *reference, evaluate, report))
 
 
 def make_prediction(
@@ -261,7 +279,16 @@ class _Planner:
             for fold in range(self.analysis.folds)
         )
 
-    def networks(self, shards: tuple[str, ...]) -> tuple[Task, ...]:
+    def tune(self) -> tuple[Task, ...]:
+        """The probe of the run, if there is something to find out. It waits for no other task."""
+        settings = self.analysis.training
+        own = self.analysis.model.function is not None
+        if settings.xla != "auto" or settings.backend != "tensorflow" or not (own or self.analysis.collections):
+            return ()
+        parameters: dict[str, JsonValue] = {"analysis": mask(self.analysis, "tune")}
+        return (self.task("tune", "tune", parameters, cores=settings.threads),)
+
+    def networks(self, inputs: tuple[str, ...]) -> tuple[Task, ...]:
         """The trainings: fold by fold, and of each fold those of all seeds, each as if there were no others."""
         settings = self.analysis.training
         tasks: list[Task] = []
@@ -271,7 +298,7 @@ class _Planner:
                 masked = mask(self.analysis.model_copy(update={"training": one}), "train")
                 label = f"train fold {fold}" + (f" seed {seed}" if settings.seeds > 1 else "")
                 parameters: dict[str, JsonValue] = {"analysis": masked, "fold": fold}
-                tasks.append(self.task("train", label, parameters, inputs=shards, cores=settings.threads))
+                tasks.append(self.task("train", label, parameters, inputs=inputs, cores=settings.threads))
         return tuple(tasks)
 
 

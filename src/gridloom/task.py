@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from gridloom.files import digest_json
 
-Kind = Literal["prepare", "train", "reference", "evaluate", "report", "predict", "export", "probe"]
+Kind = Literal["prepare", "tune", "train", "reference", "evaluate", "report", "predict", "export", "probe"]
 
 # Raised when a kind of task computes something else from the same parameters: old results are then not reused.
 CONTRACT_VERSIONS: dict[Kind, int] = {
     "prepare": 2,
-    "train": 1,
+    "tune": 1,
+    "train": 2,  # 2: the steps of a call, the optimiser's operations and the rule for XLA are others
     "reference": 1,
     "evaluate": 1,
     "report": 1,
@@ -27,10 +28,19 @@ CONTRACT_VERSIONS: dict[Kind, int] = {
 
 
 # Kinds that run the user's own model, and so depend on the packages that it needs.
-OWN_CODE: frozenset[Kind] = frozenset({"train", "evaluate", "predict", "export"})
+OWN_CODE: frozenset[Kind] = frozenset({"tune", "train", "evaluate", "predict", "export"})
 
 # Kinds that save their state when asked to stop and go on from there; the others begin again.
 SAVES: frozenset[Kind] = frozenset({"train", "predict"})
+
+
+TENSORFLOW = "tensorflow"
+_BACKEND_PACKAGES = {"jax": ("jax", "jaxlib")}
+
+
+def backend_packages(kind: Kind, backend: str) -> tuple[str, ...]:
+    """The packages that a kind of task needs where `training.backend` is not TensorFlow."""
+    return _BACKEND_PACKAGES.get(backend, ()) if kind == "train" else ()
 
 
 class _Data(BaseModel):
@@ -83,10 +93,18 @@ class Task(_Data):
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Names of the packages that the user's own model needs, of a task that runs it."""
+        """Names of packages beside those of the kind: the user's own model's, if it runs, and the back end's."""
         analysis = self.parameters.get("analysis")
         names = analysis.get("packages") if isinstance(analysis, dict) and self.kind in OWN_CODE else None
-        return tuple(str(name) for name in names) if isinstance(names, list) else ()
+        own = tuple(str(name) for name in names) if isinstance(names, list) else ()
+        return (*own, *backend_packages(self.kind, self.backend))
+
+    @property
+    def backend(self) -> str:
+        """What Keras must run on in the process that does this task: all but training is TensorFlow's."""
+        analysis = self.parameters.get("analysis")
+        training = analysis.get("training") if isinstance(analysis, dict) and self.kind == "train" else None
+        return str(training.get("backend", TENSORFLOW)) if isinstance(training, dict) else TENSORFLOW
 
     @property
     def id(self) -> str:

@@ -629,9 +629,9 @@ def test_a_whole_run_at_a_site_of_an_installed_engine(home: Path, toys: dict[str
     done = gridloom(home, *command, **toys)
     assert done.returncode == 0, done.stderr
     (run,) = home.glob("runs/toy-*")
-    assert "[10/10] report done" in done.stderr
+    assert "[11/11] report done" in done.stderr
     jobs = dict(line.split("|", 1) for line in (home / "done.txt").read_text().splitlines())
-    assert len(jobs) == 10
+    assert len(jobs) == 11
     memory, folder = jobs["train fold 0"].split("|")
     assert memory == "3000"
     assert Path(folder).parent == run / "code"

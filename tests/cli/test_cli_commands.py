@@ -77,12 +77,12 @@ def test_a_first_run_from_new_to_clean(home: Path) -> None:
     planned = gridloom(home, "plan", "mine.yaml")
     assert planned.returncode == 0
     assert "prepare signal" in planned.stdout
-    assert "14 tasks, 0 done; the run is runs/mine-" in planned.stdout
+    assert "15 tasks, 0 done; the run is runs/mine-" in planned.stdout
     assert not (home / "runs").exists()
 
     first = gridloom(home, "run", "mine.yaml", "--jobs", "1", *KINDS)
     assert first.returncode == 0
-    assert "[14/14] report done" in first.stderr
+    assert "[15/15] report done" in first.stderr
     report = first.stdout.splitlines()[0].removeprefix("Report: ")
     assert (home / report).is_file()
     check_run_folder((home / report).parent.parent)
@@ -91,20 +91,20 @@ def test_a_first_run_from_new_to_clean(home: Path) -> None:
     assert second.returncode == 0
     assert second.stdout.startswith("Nothing to do: runs/mine-"), second.stdout + second.stderr
     assert report in second.stdout
-    assert "14 done" in gridloom(home, "plan", "mine.yaml").stdout
+    assert "15 done" in gridloom(home, "plan", "mine.yaml").stdout
 
     listed = gridloom(home, "status")
-    assert listed.stdout.splitlines()[1].split()[1:3] == ["finished", "14/14"]
+    assert listed.stdout.splitlines()[1].split()[1:3] == ["finished", "15/15"]
     shown = gridloom(home, "status", "mine")
     assert shown.stdout.splitlines()[0].endswith(": finished")
-    assert shown.stdout.count(" done ") == 14
+    assert shown.stdout.count(" done ") == 15
 
     clean_up(home, (home / report).parent.parent)
 
 
 def check_run_folder(run: Path) -> None:
     manifest = json.loads((run / "run.json").read_text())
-    assert len(manifest["tasks"]) == 14
+    assert len(manifest["tasks"]) == 15
     assert run.name == f"mine-{manifest['plan_digest'][:8]}"
     assert (run / "analysis.yaml").read_text() == (run.parent.parent / "mine.yaml").read_text()
     provenance = json.loads((run / "provenance.json").read_text())

@@ -38,7 +38,7 @@ def test_shards_do_not_depend_on_tensorflow(monkeypatch: pytest.MonkeyPatch) -> 
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0" if "keras" in name else real(name))
     changed = {kind for kind, digest in before.items() if environment_digest(kind) != digest}
-    assert changed == {"train", "evaluate", "predict", "export"}
+    assert changed == {"tune", "train", "evaluate", "predict", "export"}
 
 
 def test_the_environment_is_described_without_heavy_imports(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_the_users_packages_belong_to_what_runs_the_model(monkeypatch: pytest.Mo
     kinds = environment.DISTRIBUTIONS
     before = {kind: environment_digest(kind) for kind in kinds}
     found = {kind: environment_digest(kind, ("rich",)) for kind in kinds}
-    assert {kind for kind in kinds if found[kind] != before[kind]} == {"train", "evaluate", "predict", "export"}
+    assert {kind for kind in kinds if found[kind] != before[kind]} == {"tune", "train", "evaluate", "predict", "export"}
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0" if name == "rich" else real(name))
     assert environment_digest("train", ("rich",)) != found["train"]

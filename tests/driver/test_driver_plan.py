@@ -96,6 +96,7 @@ def with_value(path: str, value: object) -> dict[str, Any]:
 
 EVERYTHING = {"prepare", "train", "reference", "evaluate", "report"}
 LEARNING = EVERYTHING - {"prepare"}
+SHAPE = {"tune"}  # what decides how large the network and its inputs are
 
 
 def test_tasks_stand_after_their_inputs() -> None:
@@ -111,15 +112,42 @@ def test_the_shape_of_a_plan() -> None:
     found = plan()
     labels = [task.label for task in found.tasks]
     folds = [f"{kind} fold {fold}" for kind in ("train", "reference") for fold in range(5)]
-    assert labels == ["prepare data", "prepare tt", "prepare tth", *folds, "evaluate", "report"]
+    assert labels == ["prepare data", "prepare tt", "prepare tth", "tune", *folds, "evaluate", "report"]
     prepare, train, reference = (found.of_kind(kind) for kind in ("prepare", "train", "reference"))
     (evaluate,), (report,) = found.of_kind("evaluate"), found.of_kind("report")
-    assert found.by_id[train[3]].inputs == prepare
+    (tune,) = found.of_kind("tune")
+    assert found.by_id[tune].inputs == ()
+    assert found.by_id[train[3]].inputs == (*prepare, tune)
     assert found.by_id[train[3]].parameters["fold"] == 3
     assert found.by_id[evaluate].inputs == (*prepare, *train, *reference)
     assert found.by_id[report].inputs == (evaluate, *prepare, *train)
     assert found.by_id[prepare[1]].lost_files == ("c.root",)
     assert found.by_id[report].folder == "/here"
+
+
+@pytest.mark.parametrize(("path", "value"), [("training.xla", "off"), ("training.backend", "jax"), ("collections", {})])
+def test_where_nothing_is_to_be_found_out_there_is_no_probe(path: str, value: object) -> None:
+    """With `collections: {}` the network is flat, and the rule is enough."""
+    changed = with_value(path, value)
+    changed["model"] = {}
+    found = plan(changed)
+    assert found.of_kind("tune") == ()
+    assert found.by_id[found.of_kind("train")[0]].inputs == found.of_kind("prepare")
+
+
+def test_the_users_own_function_is_probed() -> None:
+    found = plan({**written(), "collections": {}, "model": {"function": "mine:build"}}, code="abc")
+    (tune,) = found.of_kind("tune")
+    assert found.by_id[tune].code == "abc"
+
+
+def test_the_back_end_is_the_trainings() -> None:
+    found = plan(with_value("training.backend", "jax"))
+    assert {task.backend for task in found.tasks if task.kind == "train"} == {"jax"}
+    assert {task.backend for task in found.tasks if task.kind != "train"} == {"tensorflow"}
+    (train, *_) = found.of_kind("train")
+    assert found.by_id[train].packages == ("jax", "jaxlib")
+    assert {task.backend for task in plan().tasks} == {"tensorflow"}
 
 
 def test_without_reference_there_are_no_trees() -> None:
@@ -141,17 +169,20 @@ def test_without_reference_there_are_no_trees() -> None:
         ("definitions.ht", "2 * Sum$(Jet_pt)", EVERYTHING),
         ("selection.jets", "nJet >= 5", EVERYTHING),
         ("training_selection", [], EVERYTHING),
-        ("features.1.missing", [-99], EVERYTHING),
+        ("features.1.missing", [-99], EVERYTHING | SHAPE),
         ("features.1.impute", 4.0, LEARNING),
-        ("features.1.indicator", True, LEARNING),
+        ("features.1.indicator", True, LEARNING | SHAPE),
         ("features.1.unit", "GeV", {"report"}),
-        ("collections.jets.at_most", 5, EVERYTHING),
-        ("target.signal", ["ttb"], LEARNING),
-        ("target.classes", ["ttl", "ttb", "signal"], EVERYTHING),
+        ("collections.jets.at_most", 5, EVERYTHING | SHAPE),
+        ("target.signal", ["ttb"], LEARNING | SHAPE),
+        ("target.classes", ["ttl", "ttb", "signal"], EVERYTHING | SHAPE),
         ("folds", 4, EVERYTHING),
         ("training_weights.negative", "drop", LEARNING),
         ("training_weights.factor", "2.5", EVERYTHING),
-        ("model.parameters.units", 64, {"train", "evaluate", "report"}),
+        ("model.parameters.units", 64, {"train", "evaluate", "report"} | SHAPE),
+        ("training.batch", 64, {"train", "evaluate", "report"} | SHAPE),
+        ("training.xla", "on", {"train", "evaluate", "report"}),
+        ("training.optimizer.learning_rate", 0.1, {"train", "evaluate", "report"}),
         ("training.seed", 2, LEARNING),
         ("training.epochs", 7, {"train", "evaluate", "report"}),
         ("evaluation.bins", 10, {"evaluate", "report"}),
@@ -218,7 +249,7 @@ def test_content_of_files_code_and_environment_change_ids() -> None:
     files = catalogue()
     other = SampleFiles(files=(file("tth.root").model_copy(update={"uuid": "another"}),))
     assert changed_kinds(plan(), plan(files=Catalogue(samples={**files.samples, "tth": other}))) == EVERYTHING
-    assert changed_kinds(plan(), plan(code="abc")) == {"train", "evaluate", "report"}
+    assert changed_kinds(plan(), plan(code="abc")) == {"tune", "train", "evaluate", "report"}
     analysis = Analysis.model_validate(written())
     newer = {**ENVIRONMENT, "train": "another TensorFlow"}
     second = make_plan(analysis, files, code="", environment=newer)
@@ -229,10 +260,11 @@ def test_packages_belong_to_what_runs_the_users_model() -> None:
     """How they are asked for changes nothing: their installed versions are in the environment's digest."""
     own = {**written(), "model": {"function": "mine:build"}}
     found = plan({**own, "packages": ["zuko", "My_Package[fast]>=1.2"]})
-    assert changed_kinds(plan(own), found) == {"train", "evaluate", "report"}
+    assert changed_kinds(plan(own), found) == {"tune", "train", "evaluate", "report"}
     assert changed_kinds(found, plan({**own, "packages": ["my-package", "zuko<9"]})) == {"report"}
-    assert {task.packages for task in found.tasks if task.kind in ("train", "evaluate")} == {("my-package", "zuko")}
-    assert {task.packages for task in found.tasks if task.kind not in ("train", "evaluate")} == {()}
+    runs_it = ("tune", "train", "evaluate")
+    assert {task.packages for task in found.tasks if task.kind in runs_it} == {("my-package", "zuko")}
+    assert {task.packages for task in found.tasks if task.kind not in runs_it} == {()}
     assert {task.packages for task in plan().tasks} == {()}
 
 
@@ -298,7 +330,7 @@ def test_an_export_of_each_format_depends_on_the_networks() -> None:
 def test_threads_of_a_training_are_its_cores() -> None:
     found = plan(with_value("training.threads", 2))
     assert {found.by_id[task_id].resources.cores for task_id in found.of_kind("train")} == {2}
-    assert {task.resources.cores for task in found.tasks if task.kind != "train"} == {1}
+    assert {task.resources.cores for task in found.tasks if task.kind not in ("tune", "train")} == {1}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "report"])
@@ -329,7 +361,7 @@ def test_a_regression_is_planned() -> None:
         sample.pop("class", None)
     found = plan(values)
     assert found.of_kind("train")
-    assert changed_kinds(found, plan({**values, "target": {"regression": "2 * mass"}})) == EVERYTHING
+    assert changed_kinds(found, plan({**values, "target": {"regression": "2 * mass"}})) == EVERYTHING | SHAPE
 
 
 @given(st.lists(st.integers(1, 2 * SMALLEST_GROUP), min_size=1, max_size=60))

@@ -183,6 +183,31 @@ def test_a_job_gets_a_worker_with_its_number_of_threads(tmp_path: Path) -> None:
         engine.close()
 
 
+def test_a_worker_of_one_back_end_takes_no_training_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras decides when it is imported; what the user's shell says of it does not count."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    engine = LocalEngine(LocalSettings(jobs=2, kinds=KINDS), tmp_path / "jobs")
+    bench = Bench(engine, Store(tmp_path / "store"))
+    pids: dict[str, set[int | None]] = {"tensorflow": set(), "jax": set()}
+    try:
+        for number, backend in enumerate(("tensorflow", "jax", "tensorflow", "jax")):
+            job = bench.job(f"{number:02d}", do="environment", steps=number)
+            parameters = {**job.task.parameters, "analysis": {"training": {"backend": backend}}}
+            job = job.model_copy(update={"task": job.task.model_copy(update={"parameters": parameters})})
+            (job_id,) = engine.submit([job])
+            pids[backend].add(engine.worker_of(job_id))
+            assert bench.ended(job_id).state is State.DONE
+            seen = (bench.store.folder(job.task.id) / "environment.txt").read_text().splitlines()
+            assert f"KERAS_BACKEND={backend}" in seen
+            assert ("NPROC=1" in seen) is (backend == "jax")
+    finally:
+        engine.close()
+    assert {len(found) for found in pids.values()} == {1}
+    assert pids["tensorflow"].isdisjoint(pids["jax"])
+
+
 def test_an_engine_without_a_folder_takes_no_jobs() -> None:
     engine = LocalEngine(LocalSettings(jobs=1))
     with pytest.raises(TaskFailed, match="no folder"):

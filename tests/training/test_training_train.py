@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from tasks import Prepared
 
+from gridloom.analysis.models import Optimizer, Schedule
 from gridloom.data.dataset import open_dataset
 from gridloom.errors import Interrupted, InvalidValue, LossNotFinite, OutputShape, UnknownKey, UserModelError
-from gridloom.training import checkpoint, train
+from gridloom.training import checkpoint, feed, train
+from gridloom.training.backends import tensorflow_updates
+from gridloom.training.optimizers import Optimization, build_optimization
 from gridloom.training.predict import load_predictor
 
 _NUMBERS = count()
@@ -78,6 +81,69 @@ def test_stopping_anywhere_and_going_on_gives_the_same_bits(
     with pytest.raises(Interrupted):
         trained(case, name=name, stop=lambda: next(calls) == stop_at, **changes)
     same_bits(whole, trained(case, name=name, **changes))
+
+
+@pytest.mark.parametrize("xla", ["on", "off"])
+def test_reduced_precision_keeps_full_weights_and_resumes_exactly(prepared: Mapping[str, Prepared], xla: str) -> None:
+    case = prepared["objects"]
+    changes: dict[str, Any] = {"training": {"precision": "mixed_bfloat16", "xla": xla}}
+    whole = trained(case, name=f"reduced-{xla}", **changes)
+    calls = count(1)
+    name = f"reduced-broken-{xla}"
+    with pytest.raises(Interrupted):
+        trained(case, name=name, stop=lambda: next(calls) == 2, **changes)
+    found = checkpoint.load(case.bench.folder / f"{name}.scratch" / "checkpoints")
+    assert found is not None
+    kinds = {str(array.dtype) for group in ("weights", "optimizer") for array in found.arrays[group]}
+    assert kinds <= {"float32", "int64", "uint32"}  # and counters and seeds
+    same_bits(whole, trained(case, name=name, **changes))
+    dataset = open_dataset(case.analysis, list(case.inputs.values()))
+    again = load_predictor(whole, user_folder=case.bench.folder)(dataset.inputs(np.arange(50)))
+    np.testing.assert_allclose(again, np.load(whole / "scores.npy")[:50], atol=1e-2)
+
+
+@pytest.mark.parametrize("xla", ["on", "off"])
+def test_events_from_the_disk_train_to_the_bits_of_those_in_memory(
+    prepared: Mapping[str, Prepared], monkeypatch: pytest.MonkeyPatch, xla: str
+) -> None:
+    """In memory they have been through the transforms once; from the disk they go through them in every step."""
+    case = prepared["flat"]
+    in_memory = trained(case, training={"xla": xla})
+    monkeypatch.setattr(feed, "_BLOCK_BYTES", 0)
+    same_bits(in_memory, trained(case, training={"xla": xla}))
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"name": "adam"},
+        {"name": "adamw", "weight_decay": 0.1, "clip_norm": 0.5},
+        {"name": "sgd", "momentum": 0.9, "weight_decay": 0.1},
+        {"name": "sgd", "momentum": 0.0, "clip_norm": 0.1},
+    ],
+)
+def test_the_updates_are_those_of_keras(optimizer: dict[str, Any]) -> None:
+    import keras
+    import tensorflow as tf
+
+    random = np.random.default_rng(1)
+    values = [random.normal(size=shape).astype(np.float32) for shape in ((3, 4), (4,))]
+    schedule = Schedule(name="cosine", warmup_epochs=1)
+    settings = Optimizer.model_validate(optimizer)
+
+    def built() -> tuple[list[Any], Optimization]:
+        weights = [keras.Variable(value) for value in values]
+        return weights, build_optimization(settings, schedule, weights, steps_per_epoch=3, epochs=4)
+
+    (mine, optimization), (theirs, reference) = built(), built()
+    change = tensorflow_updates.update(optimization)
+    rates, sizes = tensorflow_updates.sizes(optimization, 10)
+    for step in range(10):
+        gradients = [tf.constant(random.normal(size=value.shape).astype(np.float32)) for value in values]
+        change(gradients, rates[step], sizes[step])
+        reference.optimizer.apply(gradients, theirs)
+    for one, other in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=2e-5, atol=2e-6)
 
 
 def test_a_stop_may_fall_inside_an_epoch(prepared: Mapping[str, Prepared]) -> None:

@@ -340,7 +340,14 @@ class Training(Part):
     )
     threads: Whole = Field(default=1, ge=1, description="Compute threads of one training.")
     xla: Literal["auto", "on", "off"] = Field(
-        default="auto", description="Compile the loop with XLA; `auto`: small networks."
+        default="auto",
+        description="Compile the loop with XLA; `auto`: by a rule for flat networks, by one short probe of the run for "
+        "collections and for the user's own function.",
+    )
+    backend: Literal["tensorflow", "jax"] = Field(
+        default="tensorflow",
+        exclude_if=lambda backend: backend == "tensorflow",  # what is not said does not change what a task is called
+        description="Library that trains; `jax` needs the `jax` extra. Predictions and exports use TensorFlow.",
     )
     precision: Literal["float32", "mixed_bfloat16"] = Field(default="float32", description="Arithmetic of the network.")
     checkpoint_seconds: Number = Field(default=30.0, gt=0, description="At most so much work is lost by a kill.")

@@ -15,6 +15,7 @@ from gridloom.results import Store
 from gridloom.task import Kind, Task
 
 _DOES: dict[Kind, str] = {
+    "tune": "a probe: with XLA or without",
     "train": "network, after all prepare",
     "reference": "boosted trees, after all prepare",
     "evaluate": "scores and figures of merit, after all above",

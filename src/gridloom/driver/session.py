@@ -104,7 +104,8 @@ class Session:
                 self.settings.runs.root.mkdir(parents=True, exist_ok=True)
         self.show(loaded)
         if self.settings.here:
-            self.engine.warm_up(cores=loaded.analysis.training.threads, workers=loaded.analysis.folds)
+            training = loaded.analysis.training
+            self.engine.warm_up(cores=training.threads, workers=loaded.analysis.folds, backend=training.backend)
         prepared, folder = self.open(loaded)
         return self.drive(prepared, folder, listener)
 

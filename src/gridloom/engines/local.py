@@ -19,9 +19,10 @@ from gridloom.environment import available_cores
 from gridloom.errors import DamagedResult, GridloomError, ImageProblem, Interrupted, TaskFailed
 from gridloom.files import write_bytes
 from gridloom.messages import Reply, Request, errors_from_json, one_error, progress_of
+from gridloom.task import TENSORFLOW
 
 # Kinds of tasks that a preloaded worker is kept for; the others go to a plain one when there is one.
-_HEAVY = frozenset({"train", "evaluate", "predict", "export"})
+_HEAVY = frozenset({"tune", "train", "evaluate", "predict", "export"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,13 +126,13 @@ class LocalEngine:
         self._workers.clear()
 
     # --- beyond the contract: requests that are answered at once ------------------------------------------------
-    def warm_up(self, *, cores: int, workers: int) -> None:
+    def warm_up(self, *, cores: int, workers: int, backend: str = TENSORFLOW) -> None:
         """Start workers before there is work: they import the heavy libraries while another one scans and reads.
 
         One slot stays free for that one, so on a single core nothing is started.
         """
         for _ in range(min(workers, self.settings.slots // cores, self.settings.slots - 1)):
-            self._workers.append(self._start(cores, heavy=True))
+            self._workers.append(self._start(cores, heavy=True, backend=backend))
 
     def ask(
         self, operation: str, arguments: dict[str, JsonValue], *, stop: Callable[[], bool] = lambda: False
@@ -189,10 +190,10 @@ class LocalEngine:
 
     def _start_job(self, job: str) -> None:
         task = self._jobs[job].task
-        worker = self._free_worker(task.resources.cores, heavy=task.kind in _HEAVY)
+        worker = self._free_worker(task.resources.cores, heavy=task.kind in _HEAVY, backend=task.backend)
         if worker is None:
             self._make_room()
-            worker = self._start(task.resources.cores, heavy=False)
+            worker = self._start(task.resources.cores, heavy=False, backend=task.backend)
             self._workers.append(worker)
         worker.working = True
         worker.token = job
@@ -200,15 +201,17 @@ class LocalEngine:
         worker.send(Request(do="task", path=str(path.resolve()), token=job))
         self._status[job] = JobStatus(state=State.RUNNING)
 
-    def _free_worker(self, cores: int, *, heavy: bool) -> WorkerProcess | None:
+    def _free_worker(self, cores: int, *, heavy: bool, backend: str = TENSORFLOW) -> WorkerProcess | None:
         """An idle worker with as many threads: a preloaded one for heavy tasks, a plain one, if any, for others."""
-        free = [worker for worker in self._workers if not worker.busy and worker.kind.cores == cores]
+        fits = (cores, backend)
+        free = [w for w in self._workers if not w.busy and (w.kind.cores, w.kind.backend) == fits]
         return min(free, key=lambda worker: bool(worker.kind.preload) != heavy, default=None)
 
-    def _start(self, cores: int, *, heavy: bool) -> WorkerProcess:
+    def _start(self, cores: int, *, heavy: bool, backend: str = TENSORFLOW) -> WorkerProcess:
         preload = self.settings.preload if heavy else ()
         kind = WorkerKind(
             cores=cores,
+            backend=backend,
             preload=preload,
             kinds=self.settings.kinds,
             grace=self.settings.grace,
@@ -217,7 +220,7 @@ class LocalEngine:
         return WorkerProcess(kind)
 
     def _make_room(self) -> None:
-        """Let an idle worker with another number of threads go when there are as many as slots."""
+        """Let an idle worker of another kind go when there are as many as slots."""
         idle = [worker for worker in self._workers if not worker.busy]
         if len(self._workers) >= self.settings.slots and idle:
             idle[0].close()

@@ -14,15 +14,17 @@ from typing import IO
 from gridloom.engines.surroundings import Surroundings, launch
 from gridloom.errors import TaskFailed
 from gridloom.messages import Reply, Request
+from gridloom.task import TENSORFLOW
 
 _TAIL = 2000  # characters of a dead worker's last words
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerKind:
-    """How to start workers: threads of their libraries, what to import first, kinds of tasks, the container."""
+    """How to start workers: threads and back end, what to import first, kinds of tasks, the container."""
 
     cores: int = 1
+    backend: str = TENSORFLOW
     preload: tuple[str, ...] = ()
     kinds: str = ""
     grace: float = 60.0
@@ -49,7 +51,11 @@ class WorkerProcess:
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._temporary = tempfile.mkdtemp(prefix="gridloom-") if kind.surroundings is not None else ""
         self._launch = launch(
-            kind.arguments(), cores=kind.cores, surroundings=kind.surroundings, temporary=self._temporary
+            kind.arguments(),
+            cores=kind.cores,
+            surroundings=kind.surroundings,
+            temporary=self._temporary,
+            backend=kind.backend,
         )
         self._process = subprocess.Popen(
             self._launch.argv,

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 from gridloom.containers.enclosure import Enclosure
 from gridloom.containers.here import Found, start
-from gridloom.environment import thread_variables, worker_variables
+from gridloom.environment import fixed_variables, worker_variables
 from gridloom.sites.models import Container
+from gridloom.task import TENSORFLOW
 
 _KILL_SECONDS = 30
 
@@ -48,9 +49,16 @@ class Launch:
             subprocess.run(self.kill, env=self.environment, capture_output=True, timeout=_KILL_SECONDS, check=False)
 
 
-def launch(arguments: Sequence[str], *, cores: int, surroundings: Surroundings | None, temporary: str = "") -> Launch:
+def launch(
+    arguments: Sequence[str],
+    *,
+    cores: int,
+    surroundings: Surroundings | None,
+    temporary: str = "",
+    backend: str = TENSORFLOW,
+) -> Launch:
     """How to start Python with these arguments here; `temporary` is the folder that is /tmp in a container."""
-    variables = {**worker_variables(cores), **os.environ, **thread_variables(cores)}
+    variables = {**worker_variables(cores, backend), **os.environ, **fixed_variables(cores, backend)}
     if surroundings is None:
         return Launch(argv=(sys.executable, *arguments), environment=variables)
     enclosure = Enclosure(

@@ -43,10 +43,16 @@ class Transforms:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """`model` ends in probabilities (or the target's units); `body` ends before the activation. They share layers."""
+    """`model` ends in probabilities (or the target's units); `body` ends before the activation. They share layers.
+
+    `core` is what of `body` comes after `transform`, which has no weights: what is transformed once can be fed to it
+    again and again. `transform` gives features and collections under their names; `core` takes these and the masks.
+    """
 
     model: Any
     body: Any
+    transform: Any
+    core: Any
 
 
 def mask_name(collection: str) -> str:
@@ -61,12 +67,45 @@ def build_network(analysis: Analysis, transforms: Transforms, outputs: int, fold
     """
     inputs = _raw_inputs(analysis)
     prepared = _prepare(analysis, transforms, inputs)
-    logits = _body(analysis, prepared, outputs, folder)
+    core = _core(analysis, prepared, outputs, folder)
+    tensors = _by_name(prepared)
+    # The same layers once more, on what the transforms give: `call`, since calling it would make one layer of it.
+    (logits,) = keras.Function(core.inputs, core.outputs).call([tensors[tensor.name] for tensor in core.inputs])
+    masks = {mask_name(name) for name in prepared.masks}
+    transformed = {name: tensor for name, tensor in tensors.items() if name not in masks}
+    return Network(
+        model=keras.Model(inputs, _final(logits, transforms, outputs), name="gridloom"),
+        body=keras.Model(inputs, logits, name="body"),
+        transform=keras.Model(inputs, transformed, name="transform"),
+        core=core,
+    )
+
+
+def _core(analysis: Analysis, prepared: ModelInputs, outputs: int, folder: Path) -> Any:
+    """The model that the analysis names, on inputs that have been transformed."""
+    tensors = _by_name(prepared)
+    inputs = {name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name) for name, tensor in tensors.items()}
+    logits = _body(analysis, _like(prepared, inputs), outputs, folder)
     _check_output(analysis, logits, outputs)
     # Whatever the precision of the body, the last step is float32.
-    logits = keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
-    body = keras.Model(inputs, logits, name="body")
-    return Network(model=keras.Model(inputs, _final(logits, transforms, outputs), name="gridloom"), body=body)
+    return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="logits")(logits), name="core")
+
+
+def _by_name(prepared: ModelInputs) -> dict[str, Tensor]:
+    """All inputs of a model under the names of the raw ones."""
+    flat = {} if prepared.features is None else {"features": prepared.features}
+    masks = {mask_name(name): mask for name, mask in prepared.masks.items()}
+    return {**flat, **prepared.collections, **masks}
+
+
+def _like(prepared: ModelInputs, tensors: Mapping[str, Tensor]) -> ModelInputs:
+    """The same with other tensors, given under the names of the raw inputs."""
+    return ModelInputs(
+        features=tensors.get("features"),
+        collections={name: tensors[name] for name in prepared.collections},
+        masks={name: tensors[mask_name(name)] for name in prepared.masks},
+        quantiles=prepared.quantiles,
+    )
 
 
 def _raw_inputs(analysis: Analysis) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from gridloom.task import Context, Progress
 
 _EVALUATION = "evaluation.json"
 _PROVENANCE = "provenance.json"
+_MODEL = "model.json"
 
 
 def _quiet(number: int, of: int, name: str) -> None:
@@ -67,6 +68,7 @@ def gather_provenance(context: Context) -> Provenance:
     for name, folder in sorted(context.inputs.items()):
         if (folder / _PROVENANCE).is_file():
             gathered[name] = _read_provenance(folder / _PROVENANCE)
+    gathered |= _loop(context)
     gathered["results"] = list(context.task.inputs)
     identity: dict[str, JsonValue] = {"code": context.task.code, "environment": context.task.environment}
     gathered["digests"] = {key: value for key, value in identity.items() if value}
@@ -74,6 +76,15 @@ def gather_provenance(context: Context) -> Provenance:
     if analysis is not None:
         gathered["analysis"] = analysis
     return gathered
+
+
+def _loop(context: Context) -> dict[str, JsonValue]:
+    """What the networks were trained with, and why so: the same for all of a run."""
+    described = [folder / _MODEL for name, folder in context.inputs.items() if name.startswith("train-")]
+    found = next((_read_provenance(path) for path in described if path.is_file()), None)
+    if not isinstance(found, dict):
+        return {}
+    return {"training loop": {key: found[key] for key in ("backend", "xla", "why") if key in found}}
 
 
 def write_report(

@@ -160,6 +160,6 @@ def run_slowly(context: Context) -> None:
     run(context)
 
 
-TINY: dict[str, str] = dict.fromkeys(("prepare", "train", "reference", "evaluate", "report"), f"{__name__}:run")
+TINY: dict[str, str] = dict.fromkeys(("prepare", "tune", "train", "reference", "evaluate", "report"), f"{__name__}:run")
 SLOW: dict[str, str] = dict.fromkeys(TINY, f"{__name__}:run_slowly")
 BROKEN: dict[str, str] = dict.fromkeys(TINY, "no_such_library:run")

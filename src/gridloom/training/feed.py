@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from gridloom.data.dataset import Dataset, Inputs
 from gridloom.data.rows import Block, bytes_of, gather, read_block
 from gridloom.data.sampling import Sampling, draw
 from gridloom.data.stream import Call, Load, Rows, Stream
-from gridloom.models.network import Moments, mask_name
+from gridloom.models.network import Moments, Network, mask_name
+from gridloom.training.backends import back_end
 from gridloom.training.backends.base import Fed
-from gridloom.training.fold import Fold
+from gridloom.training.fold import Fold, chunks
 from gridloom.training.room import aligned_empty
 
 # Training events up to this size are copied into memory as one block: gathering from it is what a shuffled epoch does.
@@ -33,7 +34,7 @@ class Material:
     """What training is fed from: `rows` are row numbers of `source`, of `targets` and of `weights`.
 
     `source` is a block in memory, or the dataset with its memory-mapped shards. `frequency` (n,): how often each of the
-    rows is seen, None for once per epoch.
+    rows is seen, None for once per epoch. `transformed`: the inputs have been through the network's transforms.
     """
 
     source: Block | Dataset
@@ -41,6 +42,7 @@ class Material:
     targets: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
     frequency: npt.NDArray[np.float64] | None = None
+    transformed: bool = False
 
 
 def training_material(dataset: Dataset, fold: Fold, sampling: Sampling = "every") -> Material:
@@ -126,6 +128,34 @@ def read_ahead(dataset: Dataset, loads: Iterator[Load], readers: int) -> Iterato
         while reading:
             ready, block = reading.popleft()
             yield ready, block.result()
+
+
+def settled(material: Material, network: Network) -> Material:
+    """The material as the network's own transforms leave it, once instead of in each epoch, if it lies in memory."""
+    block = material.source
+    if not isinstance(block, Block):
+        return material
+    held = {"features": block.features, **block.collections}
+    apply = back_end().compile_model(network.transform)
+    for rows in chunks(np.arange(len(block.features))):
+        for name, part in apply(as_inputs(block.inputs(rows))).items():
+            held[name] = _written(held[name], rows, np.asarray(part))
+    collections = {name: held[name] for name in block.collections}
+    return replace(
+        material,
+        source=Block(features=held["features"], collections=collections, masks=block.masks),
+        transformed=True,
+    )
+
+
+def _written(
+    values: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], part: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """The values with some rows replaced: in place, or wider where indicators of missing values have come to them."""
+    if values.shape[1:] != part.shape[1:]:
+        values = np.empty((len(values), *part.shape[1:]), dtype=np.float32)
+    values[rows[0] : rows[-1] + 1] = part
+    return values
 
 
 @dataclass(frozen=True, kw_only=True)

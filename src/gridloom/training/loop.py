@@ -24,8 +24,7 @@ def steps_per_call(network: Any, analysis: Analysis, batch: int) -> int:
 
     (Where a call ends decides nothing about the result but must not change between an attempt and its resumption.)
     """
-    objects = max([1, *(collection.at_most for collection in analysis.collections.values())])
-    flops = 6.0 * network.count_params() * batch * objects
+    flops = flops_per_step(network, analysis, batch)
     columns = len(analysis.features) + sum(
         collection.at_most * (len(collection.features) + 1) for collection in analysis.collections.values()
     )
@@ -33,8 +32,7 @@ def steps_per_call(network: Any, analysis: Analysis, batch: int) -> int:
     return int(max(1, min(_MOST_STEPS, _MOST_EVENTS / batch, _FLOPS_PER_CALL / max(flops, 1.0), by_memory)))
 
 
-def uses_xla(analysis: Analysis) -> bool:
-    """XLA wins for flat networks and loses for networks over collections (docs/performance.md)."""
-    if analysis.training.xla == "auto":
-        return not analysis.collections
-    return analysis.training.xla == "on"
+def flops_per_step(network: Any, analysis: Analysis, batch: int) -> float:
+    """Arithmetic of a step, forward and backward; every weight is taken to meet every object."""
+    objects = max([1, *(collection.at_most for collection in analysis.collections.values())])
+    return 6.0 * int(network.count_params()) * batch * objects

@@ -7,6 +7,9 @@ from typing import Any
 
 from keras import ops
 
+from gridloom.analysis.models import Analysis
+from gridloom.analysis.queries import output_count
+
 PerEvent = Callable[[Any, Any], Any]
 
 
@@ -23,6 +26,13 @@ def cross_entropy(labels: Any, logits: Any) -> Any:
 def squared_error(targets: Any, outputs: Any) -> Any:
     """targets (n,) standardised, outputs (n, 1) -> (n,)."""
     return ops.square(outputs[:, 0] - targets)
+
+
+def loss_name(analysis: Analysis) -> str:
+    """The loss that goes with the target."""
+    if analysis.target.regression is not None:
+        return "squared_error"
+    return "binary_cross_entropy" if output_count(analysis) == 1 else "cross_entropy"
 
 
 LOSSES: dict[str, PerEvent] = {

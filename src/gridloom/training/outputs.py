@@ -13,7 +13,6 @@ from gridloom.analysis.queries import class_names, model_name, signal_indices
 from gridloom.errors import Interrupted
 from gridloom.files import write_json
 from gridloom.training.fold import chunks
-from gridloom.training.loop import uses_xla
 from gridloom.training.predict import Predictor
 from gridloom.training.state import Position, Training
 
@@ -48,7 +47,9 @@ def _description(training: Training) -> dict[str, Any]:
     return {
         **describe_model(training.analysis),
         "parameters": training.network.model.count_params(),
-        "xla": uses_xla(training.analysis),
+        "backend": training.analysis.training.backend,
+        "xla": training.choice.xla,
+        "why": training.choice.why,
         "steps_per_call": training.stream.steps_per_call,
     }
 

@@ -14,6 +14,7 @@ from gridloom.data.stream import Stream
 from gridloom.models.network import Network
 from gridloom.task import Context
 from gridloom.training.backends import Loop
+from gridloom.training.choice import Choice
 from gridloom.training.feed import Material
 from gridloom.training.fold import Fold
 from gridloom.training.optimizers import Optimization
@@ -57,4 +58,5 @@ class Training:
     network: Network
     optimization: Optimization
     loop: Loop
+    choice: Choice
     loss: str

@@ -21,10 +21,12 @@ from gridloom.models.network import build_network
 from gridloom.task import Context, Progress
 from gridloom.training import checkpoint
 from gridloom.training.backends import back_end
-from gridloom.training.feed import as_inputs, feed, standardised, training_material
+from gridloom.training.backends.base import LoopSettings
+from gridloom.training.choice import chosen
+from gridloom.training.feed import as_inputs, feed, settled, standardised, training_material
 from gridloom.training.fold import chunks, fit_transforms, split_fold
-from gridloom.training.loop import steps_per_call, uses_xla
-from gridloom.training.losses import LOSSES
+from gridloom.training.loop import steps_per_call
+from gridloom.training.losses import LOSSES, loss_name
 from gridloom.training.optimizers import build_optimization
 from gridloom.training.outputs import write_outputs
 from gridloom.training.state import Position, Training
@@ -77,6 +79,8 @@ def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int)
     steps_per_epoch = -(-len(raw.train_rows) // batch)
     fold = standardised(raw, transforms.target)
     material = training_material(dataset, fold, settings.sampling)
+    if settings.precision == "float32":  # in reduced precision the transforms' results are not float32
+        material = settled(material, network)
     stream = Stream(
         rows=material.rows,
         batch=batch,
@@ -91,8 +95,13 @@ def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int)
         steps_per_epoch=stream.steps_per_epoch,
         epochs=settings.epochs,
     )
-    loss = _loss_name(analysis, dataset)
-    loop = back_end().compile_loop(network.body, optimization, LOSSES[loss], xla=uses_xla(analysis))
+    loss = loss_name(analysis)
+    choice = chosen(network.body, analysis, context.inputs)
+    loop = back_end().compile_loop(
+        network,
+        optimization,
+        LoopSettings(loss=LOSSES[loss], xla=choice.xla, transformed=material.transformed),
+    )
     return Training(
         context=context,
         analysis=analysis,
@@ -103,14 +112,9 @@ def _set_up(context: Context, analysis: Analysis, dataset: Dataset, number: int)
         network=network,
         optimization=optimization,
         loop=loop,
+        choice=choice,
         loss=loss,
     )
-
-
-def _loss_name(analysis: Analysis, dataset: Dataset) -> str:
-    if analysis.target.regression is not None:
-        return "squared_error"
-    return "binary_cross_entropy" if len(dataset.classes) == 2 else "cross_entropy"
 
 
 def _finished(analysis: Analysis, position: Position) -> bool:

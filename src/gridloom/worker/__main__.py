@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gridloom.assignment import read_assignment
-from gridloom.environment import thread_variables
+from gridloom.environment import fixed_variables
 from gridloom.errors import GridloomError
 from gridloom.task import Progress
 from gridloom.worker.operations import OPERATIONS
@@ -38,7 +38,7 @@ def do_one(path: Path, kinds: Mapping[str, str]) -> int:
         assignment = read_assignment(path)
         label = assignment.task.label
         # Before any numerical library is imported: they read these once.
-        os.environ.update(thread_variables(assignment.task.resources.cores))
+        os.environ.update(fixed_variables(assignment.task.resources.cores, assignment.task.backend))
         perform(assignment, Hooks(stop=stopped.is_set, progress=_unheard), kinds=kinds)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the border of the process: all is reported
         known = known_error(error, what=label, log=path)

@@ -199,7 +199,8 @@ class Job:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, lambda *_: asked.append(True))
         # Before any numerical library is imported: they read these once.
-        os.environ.update(worker_variables(self._assignment.task.resources.cores))
+        task = self._assignment.task
+        os.environ.update(worker_variables(task.resources.cores, task.backend))
         hooks = Hooks(stop=lambda: bool(asked), progress=lambda progress: _send(pipe, progress))
         try:
             perform(self._assignment, hooks, kinds=self._options.kinds)

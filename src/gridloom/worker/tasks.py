@@ -24,6 +24,7 @@ from gridloom.worker import inside
 # What does each kind of task; imported by the worker that does one, never by the side that submits.
 KINDS: dict[str, str] = {
     "prepare": "gridloom.data.prepare:run",
+    "tune": "gridloom.training.tune:run",
     "train": "gridloom.training.train:run",
     "reference": "gridloom.training.reference:run",
     "evaluate": "gridloom.training.evaluate:run",

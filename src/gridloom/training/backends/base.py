@@ -9,11 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from gridloom.models.network import Network
 from gridloom.training.losses import PerEvent
 from gridloom.training.optimizers import Optimization
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-# A network with its weights as they are at each call: outputs (n, C) from named inputs. It also takes the back end's
+# A model with its weights as they are at each call: outputs (n, ...) from named inputs. It also takes the back end's
 # own tensors, which is how exports trace it.
 Apply = Callable[[Any], Any]
 
@@ -35,6 +36,15 @@ class Fed:
     events: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoopSettings:
+    """How a loop is compiled; `transformed`: it is fed what the network's transforms have made of the raw inputs."""
+
+    loss: PerEvent
+    xla: bool
+    transformed: bool
+
+
 class Loop(Protocol):
     """The compiled functions of one training; the weights are in the network's variables between calls."""
 
@@ -43,7 +53,7 @@ class Loop(Protocol):
         ...
 
     def score(self, inputs: Arrays) -> npt.NDArray[np.float32]:
-        """What the network says before its activation (n, C)."""
+        """What the network says of raw inputs before its activation (n, C)."""
         ...
 
 
@@ -54,10 +64,14 @@ class Backend(Protocol):
         """Fix what must be known before the first operation. Raises EnvironmentProblem when it is too late."""
         ...
 
-    def compile_loop(self, network: Any, optimization: Optimization, loss: PerEvent, *, xla: bool) -> Loop:
+    def accelerated(self) -> bool:
+        """Whether a device other than the processor computes."""
+        ...
+
+    def compile_loop(self, network: Network, optimization: Optimization, settings: LoopSettings) -> Loop:
         """Compile the training loop of a network."""
         ...
 
     def compile_model(self, model: Any) -> Apply:
-        """Compile a network's application."""
+        """Compile the application of a Keras model to raw inputs."""
         ...

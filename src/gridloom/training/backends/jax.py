@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from gridloom.training.backends.base import Apply, Arrays, Fed
-from gridloom.training.losses import PerEvent
+from gridloom.models.network import Network
+from gridloom.training.backends.base import Apply, Arrays, Fed, LoopSettings
 from gridloom.training.optimizers import Optimization
 
 _FEWEST = 16
@@ -22,6 +22,11 @@ _FEWEST = 16
 def configure(threads: int) -> None:
     """Nothing: the number of threads comes with the process's environment, and XLA on a CPU is deterministic."""
     del threads
+
+
+def accelerated() -> bool:
+    """Whether a device other than the processor computes."""
+    return bool(jax.default_backend() != "cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +51,14 @@ class _Loop:
         return np.asarray(self.outputs(inputs))
 
 
-def compile_loop(network: Any, optimization: Optimization, loss: PerEvent, *, xla: bool) -> _Loop:
+def compile_loop(network: Network, optimization: Optimization, settings: LoopSettings) -> _Loop:
     """Compile the training loop of a network; JAX always compiles with XLA."""
-    del xla
+    model = network.core if settings.transformed else network.body
     optimizer = optimization.optimizer
 
     def mean_loss(trainable: Any, other: Any, inputs: Any, targets: Any, weights: Any, valid: Any) -> Any:
-        outputs, other = network.stateless_call(trainable, other, inputs, training=True)
-        total = jnp.sum(weights * loss(targets, outputs))
+        outputs, other = model.stateless_call(trainable, other, inputs, training=True)
+        total = jnp.sum(weights * settings.loss(targets, outputs))
         return total / valid, (total, other)
 
     gradient = jax.grad(mean_loss, has_aux=True)
@@ -72,23 +77,26 @@ def compile_loop(network: Any, optimization: Optimization, loss: PerEvent, *, xl
 
         return jax.lax.fori_loop(0, steps, body, (state, jnp.float32(0.0)))
 
-    variables = (network.trainable_variables, network.non_trainable_variables, optimizer.variables)
-    return _Loop(train_steps=train, outputs=compile_model(network), variables=variables)
+    variables = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
+    return _Loop(train_steps=train, outputs=compile_model(network.body), variables=variables)
 
 
 def compile_model(model: Any) -> Apply:
-    """Compile a network's application. It is compiled for powers of two: other numbers of rows are filled up."""
+    """Compile the application of a Keras model to raw inputs.
+
+    It is compiled for powers of two: other numbers of rows are filled up.
+    """
 
     @jax.jit  # type: ignore[untyped-decorator]
     def outputs(trainable: Any, other: Any, inputs: Any) -> Any:
         return model.stateless_call(trainable, other, inputs, training=False)[0]
 
-    def apply(inputs: Arrays) -> npt.NDArray[np.float32]:
+    def apply(inputs: Arrays) -> Any:
         count = len(next(iter(inputs.values())))
         filled = {name: _filled(values) for name, values in inputs.items()}
         trainable = [variable.value for variable in model.trainable_variables]
         other = [variable.value for variable in model.non_trainable_variables]
-        return np.asarray(outputs(trainable, other, filled))[:count]
+        return jax.tree.map(lambda values: np.asarray(values)[:count], outputs(trainable, other, filled))
 
     return apply
 

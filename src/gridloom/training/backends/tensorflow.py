@@ -12,9 +12,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from gridloom.errors import EnvironmentProblem
-from gridloom.training.backends.base import Apply, Arrays, Fed
+from gridloom.models.network import Network
+from gridloom.training.backends.base import Apply, Arrays, Fed, LoopSettings
 from gridloom.training.backends.tensorflow_updates import sizes, update
-from gridloom.training.losses import PerEvent
 from gridloom.training.optimizers import Optimization
 from gridloom.training.room import is_aligned
 
@@ -34,10 +34,15 @@ def configure(threads: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+def accelerated() -> bool:
+    """Whether a device other than the processor computes."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Loop:
     train_steps: Callable[..., Any]
-    outputs: Callable[..., Any]
+    outputs: Apply
 
     def train(self, fed: Fed) -> float:
         inputs = {name: _lent(values) for name, values in fed.inputs.items()}
@@ -46,7 +51,7 @@ class _Loop:
         return float(total)
 
     def score(self, inputs: Arrays) -> npt.NDArray[np.float32]:
-        return np.asarray(self.outputs({name: tf.constant(values) for name, values in inputs.items()}))
+        return np.asarray(self.outputs(inputs))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,20 +72,21 @@ class _Batch:
         )
 
 
-def compile_loop(network: Any, optimization: Optimization, loss: PerEvent, *, xla: bool) -> _Loop:
+def compile_loop(network: Network, optimization: Optimization, settings: LoopSettings) -> _Loop:
     """Compile the training loop of a network."""
+    model = network.core if settings.transformed else network.body
     weights = [variable.value for variable in optimization.weights]
     change = update(optimization)
 
     def step(batch: _Batch, rate: Any, size: Any) -> Any:
         with tf.GradientTape() as tape:
-            outputs = network(batch.inputs, training=True)
-            total = tf.reduce_sum(batch.weights * loss(batch.targets, outputs))
+            outputs = model(batch.inputs, training=True)
+            total = tf.reduce_sum(batch.weights * settings.loss(batch.targets, outputs))
             mean = total / batch.valid
         change(tape.gradient(mean, weights), rate, size)
         return total
 
-    @tf.function(jit_compile=xla, autograph=False)  # type: ignore[untyped-decorator]
+    @tf.function(jit_compile=settings.xla, autograph=False)  # type: ignore[untyped-decorator]
     def train(inputs: Mapping[str, Any], targets: Any, weights: Any, valid: Any, steps: Any) -> Any:
         whole = _Batch(inputs=inputs, targets=targets, weights=weights, valid=valid)
         rates, step_sizes = sizes(optimization, valid.shape[0])
@@ -94,15 +100,11 @@ def compile_loop(network: Any, optimization: Optimization, loss: PerEvent, *, xl
         counter.assign_add(tf.cast(steps, counter.dtype))
         return total
 
-    @tf.function(autograph=False, input_signature=[signature(network)])  # type: ignore[untyped-decorator]
-    def outputs(inputs: Mapping[str, Any]) -> Any:
-        return network(inputs, training=False)
-
-    return _Loop(train_steps=train, outputs=outputs)
+    return _Loop(train_steps=train, outputs=compile_model(network.body))
 
 
 def compile_model(model: Any) -> Apply:
-    """Compile a network's application."""
+    """Compile the application of a Keras model to raw inputs."""
 
     @tf.function(autograph=False, input_signature=[signature(model)])  # type: ignore[untyped-decorator]
     def apply(inputs: Mapping[str, Any]) -> Any:
