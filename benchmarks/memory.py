@@ -4,8 +4,8 @@
 
 Prepares a ROOT file with 400 features that is `--times` as large as the limit, and a small one, and trains one epoch on
 each in a process of its own, in a control group with the limit. Memory that counts is anonymous memory; the mapped
-shards are the system's cache, which is warm before, so that the disk is not measured. Told are the peak of anonymous memory, what importing
-the framework alone takes, and the steady rate, per CPU second and per second.
+shards are the system's cache, which is warm before, so that the disk is not measured. Told are the peak of anonymous
+memory, what importing the framework alone takes, and the steady rate, per CPU second and per second.
 """
 
 from __future__ import annotations

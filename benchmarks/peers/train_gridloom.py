@@ -17,11 +17,14 @@ from gridloom.data.stream import Stream
 from gridloom.data.weights import training_weights
 from gridloom.models.network import build_network
 from gridloom.task import Context, InputFile, Task
-from gridloom.training.feed import feed, training_material
+from gridloom.training.backends import back_end
+from gridloom.training.backends.base import LoopSettings
+from gridloom.training.choice import by_rule
+from gridloom.training.feed import feed, settled, training_material
 from gridloom.training.fold import Fold, fit_transforms, targets_of
-from gridloom.training.loop import compile_loop, steps_per_call, uses_xla
+from gridloom.training.loop import steps_per_call
 from gridloom.training.losses import LOSSES
-from gridloom.training.optimizers import build_optimizer
+from gridloom.training.optimizers import build_optimization
 from reporting import Job, Reporter, about, read_job
 
 
@@ -89,24 +92,32 @@ def main() -> None:
 
 def train(job: Job, analysis: Analysis, dataset: Dataset, fold: Fold) -> None:
     network = build_network(analysis, fit_transforms(analysis, dataset, fold), 1, Path())
-    material = training_material(dataset, fold)
+    material = settled(training_material(dataset, fold), network)
     steps = steps_per_call(network.body, analysis, job.batch)
     stream = Stream(rows=material.rows, batch=job.batch, steps_per_call=steps, seed=(1, 0))
-    optimizer = build_optimizer(
-        analysis.training.optimizer, analysis.training.schedule, steps_per_epoch=stream.steps_per_epoch, epochs=1
+    optimization = build_optimization(
+        analysis.training.optimizer,
+        analysis.training.schedule,
+        network.body.trainable_variables,
+        steps_per_epoch=stream.steps_per_epoch,
+        epochs=1,
     )
-    loop = compile_loop(network.body, optimizer, LOSSES["binary_cross_entropy"], xla=uses_xla(analysis))
+    chosen = LoopSettings(
+        loss=LOSSES["binary_cross_entropy"],
+        xla=by_rule(network.body, analysis).xla,
+        transformed=material.transformed,
+    )
+    loop = back_end().compile_loop(network, optimization, chosen)
 
     def scores(x: Any) -> Any:
-        return np.asarray(loop.score({"features": tf.constant(x)}))
+        return np.asarray(loop.score({"features": x}))
 
     reporter = Reporter(job=job, scores=scores)
     more, epoch = True, 0
     while more:
         events = 0
         for fed in feed(material, stream, epoch, 0):
-            loss = float(loop.train(fed.inputs, fed.targets, fed.weights, fed.valid, fed.steps))
-            assert np.isfinite(loss)
+            assert np.isfinite(loop.train(fed))
             events += fed.events
         epoch += 1
         more = reporter.epoch(events)
