@@ -9,7 +9,6 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from gridloom.data import kernels
 from gridloom.data.recipe import CollectionFormulas, Formula
 from gridloom.data.trees import Columns
 from gridloom.errors import BranchType, KeyPath, UndeclaredMissing
@@ -25,6 +24,9 @@ def objects_of(
     `place` gives the text for an event of this chunk. Raises BranchType if the expressions do not have one value per
     object of the same objects, UndeclaredMissing for NaN and infinity in an object that is kept.
     """
+    # Its import takes half a second, which an analysis without collections need not wait for.
+    from gridloom.data import kernels
+
     found = {formula.key: formula.objects(columns, events) for formula in item.formulas}
     counts = _counts(item, found)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -64,8 +64,9 @@ def read_block(dataset: Dataset, rows: Rows) -> Block:
     whole = template.empty(len(rows))
     for start in range(0, len(rows), _CHUNK):
         part = slice(start, min(start + _CHUNK, len(rows)))
-        inputs = dataset.inputs(rows[part])
-        whole.features[part] = inputs.features
+        # Straight into its place; collections are few enough to be copied.
+        room = Inputs(features=whole.features[part], collections={}, masks={})
+        inputs = dataset.inputs(rows[part], room)
         for name, values in inputs.collections.items():
             whole.collections[name][part] = values
             whole.masks[name][part] = inputs.masks[name]
