@@ -81,7 +81,8 @@ class LocalBytes:
 class Baskets:
     """Where the baskets of a branch are: `seek` and `size` in bytes (n,), entries from `first[i]` to `first[i + 1]`.
 
-    `stored`: the type of the values in the file, big-endian.
+    `stored`: the type of the values in the file, big-endian. `embedded`: values of the last baskets, which lie inside the
+    tree itself where its writer did not flush them.
     """
 
     name: bytes
@@ -89,6 +90,7 @@ class Baskets:
     seek: NDArray[np.int64]
     size: NDArray[np.int64]
     first: NDArray[np.int64]
+    embedded: tuple[Column, ...] = ()
 
     @property
     def native(self) -> np.dtype[Any]:
@@ -107,19 +109,21 @@ def baskets_of(branch: uproot.TBranch) -> Baskets | None:
         return None
     if found.from_dtype.kind not in "biuf" or found.to_dtype != found.from_dtype.newbyteorder("="):
         return None
-    # A writer that died leaves its last baskets inside the tree itself.
-    if branch.embedded_baskets or not branch.num_baskets:
-        return None
-    count = int(branch.num_baskets)
+    embedded = tuple(np.asarray(basket.data).view(found.from_dtype) for basket in branch.embedded_baskets)
+    count = int(branch.num_baskets) - len(embedded)
     first = np.asarray(branch.entry_offsets, dtype=np.int64)
-    if first[0] != 0 or bool(np.any(first[1:] < first[:-1])):
+    lengths = np.diff(first)
+    if len(first) < 2 or first[0] != 0 or bool(np.any(lengths < 0)):
         return None
+    if lengths[count:].tolist() != [len(values) for values in embedded]:
+        raise ValueError(f"a basket inside the tree does not hold the entries of branch `{branch.name}` that it should")
     return Baskets(
         name=branch.name.encode(),
         stored=found.from_dtype,
         seek=np.asarray(branch.member("fBasketSeek")[:count], dtype=np.int64),
         size=np.asarray(branch.member("fBasketBytes")[:count], dtype=np.int64),
         first=first,
+        embedded=embedded,
     )
 
 
@@ -175,6 +179,8 @@ class BasketReader:
         if kept is not None and kept[0] == number:
             return kept[1]
         branch = self._branches[name]
+        if number >= len(branch.seek):
+            return branch.embedded[number - len(branch.seek)]
         seek, size = int(branch.seek[number]), int(branch.size[number])
         expected = int(branch.first[number + 1] - branch.first[number])
         content = self._content(self._source.read(seek, size), seek, branch.name, expected)
