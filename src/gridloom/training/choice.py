@@ -38,7 +38,7 @@ class Choice(BaseModel):
 def by_rule(network: Any, analysis: Analysis) -> Choice:
     """What is chosen without measuring: a function of the network and the batch alone."""
     if analysis.training.precision != "float32":
-        return Choice(xla=False, why="rule: on processors XLA gains nothing from reduced precision")
+        return Choice(xla=False, why="rule: reduced precision without XLA")
     flops = flops_per_step(network, analysis, analysis.training.batch)
     small = flops < SMALL_STEP
     why = f"rule: {flops:.2g} operations per step, XLA below {SMALL_STEP:.2g}"
