@@ -282,8 +282,10 @@ class _Planner:
     def tune(self) -> tuple[Task, ...]:
         """The probe of the run, if there is something to find out. It waits for no other task."""
         settings = self.analysis.training
+        asked = settings.xla == "auto" and settings.backend == "tensorflow"
         own = self.analysis.model.function is not None
-        if settings.xla != "auto" or settings.backend != "tensorflow" or not (own or self.analysis.collections):
+        # Flat networks in float32 follow the rule: nothing that a probe could find is clearly faster.
+        if not asked or not (own or self.analysis.collections or settings.precision != "float32"):
             return ()
         parameters: dict[str, JsonValue] = {"analysis": mask(self.analysis, "tune")}
         return (self.task("tune", "tune", parameters, cores=settings.threads),)

@@ -119,8 +119,8 @@ def clean_up(home: Path, run: Path) -> None:
     assert "0 results were removed" in gridloom(home, "clean").stdout
     shutil.rmtree(run)
     would = gridloom(home, "clean", "--dry-run").stdout
-    assert "14 results would be removed" in would
-    assert "14 results were removed" in gridloom(home, "clean").stdout
+    assert "15 results would be removed" in would
+    assert "15 results were removed" in gridloom(home, "clean").stdout
     assert not list((home / "runs" / ".store").iterdir())
     assert "No runs in runs." in gridloom(home, "status").stdout
 

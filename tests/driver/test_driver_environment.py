@@ -143,3 +143,35 @@ def test_a_machine_without_cpuinfo(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Path, "read_text", missing)
     assert isinstance(machine()["processor"], str)
+
+
+def with_backend(backend: str) -> Analysis:
+    return ANALYSIS.model_copy(update={"training": ANALYSIS.training.model_copy(update={"backend": backend})})
+
+
+def test_a_back_end_belongs_to_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.9" if name.startswith("jax") else real(name))
+    before, found = (describe_environment(with_backend(name), tmp_path) for name in ("tensorflow", "jax"))
+    assert {kind for kind in found.kinds if found.kinds[kind] != before.kinds[kind]} == {"train"}
+    assert found.kinds["train"] == environment_digest("train", ("jax", "jaxlib"))
+    assert (found.versions["jax"], found.versions["jaxlib"]) == ("0.9", "0.9")
+    assert "jax" not in before.versions
+
+
+def test_a_back_end_that_is_missing_is_said_at_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.metadata.version
+
+    def missing(name: str) -> str:
+        if name.startswith("jax"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    with pytest.raises(Problems) as caught:
+        describe_environment(with_backend("jax"), tmp_path)
+    assert [error.what for error in caught.value.errors] == [
+        f"`backend: jax` needs {name}, which is not installed" for name in ("jax", "jaxlib")
+    ]
+    assert {error.key for error in caught.value.errors} == {("training", "backend")}
+    assert "`jax` extra" in caught.value.errors[0].fix

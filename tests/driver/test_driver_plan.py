@@ -135,6 +135,12 @@ def test_where_nothing_is_to_be_found_out_there_is_no_probe(path: str, value: ob
     assert found.by_id[found.of_kind("train")[0]].inputs == found.of_kind("prepare")
 
 
+def test_reduced_precision_is_probed() -> None:
+    flat = {**written(), "collections": {}, "model": {}}
+    assert plan(flat).of_kind("tune") == ()
+    assert len(plan({**flat, "training": {"precision": "mixed_bfloat16"}}).of_kind("tune")) == 1
+
+
 def test_the_users_own_function_is_probed() -> None:
     found = plan({**written(), "collections": {}, "model": {"function": "mine:build"}}, code="abc")
     (tune,) = found.of_kind("tune")

@@ -16,7 +16,7 @@ from tasks import Prepared
 from gridloom.analysis.models import Optimizer, Schedule
 from gridloom.data.dataset import open_dataset
 from gridloom.errors import Interrupted, InvalidValue, LossNotFinite, OutputShape, UnknownKey, UserModelError
-from gridloom.training import checkpoint, feed, train
+from gridloom.training import checkpoint, train
 from gridloom.training.backends import tensorflow_updates
 from gridloom.training.optimizers import Optimization, build_optimization
 from gridloom.training.predict import load_predictor
@@ -103,13 +103,13 @@ def test_reduced_precision_keeps_full_weights_and_resumes_exactly(prepared: Mapp
 
 
 @pytest.mark.parametrize("xla", ["on", "off"])
-def test_events_from_the_disk_train_to_the_bits_of_those_in_memory(
+def test_transforms_once_or_in_every_step_give_the_same_bits(
     prepared: Mapping[str, Prepared], monkeypatch: pytest.MonkeyPatch, xla: str
 ) -> None:
     """In memory they have been through the transforms once; from the disk they go through them in every step."""
     case = prepared["flat"]
     in_memory = trained(case, training={"xla": xla})
-    monkeypatch.setattr(feed, "_BLOCK_BYTES", 0)
+    monkeypatch.setattr(train, "settled", lambda material, _: material)
     same_bits(in_memory, trained(case, training={"xla": xla}))
 
 

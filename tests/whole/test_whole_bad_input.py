@@ -177,13 +177,13 @@ def test_a_users_model_that_fails_and_its_correction(home: Path) -> None:
     assert error.startswith("error[LossNotFinite] toy.yaml:14:35: the loss is not a finite number (train fold 0, step ")
     assert told.code == 42
     assert checkpoint_is_finite(home, told.told)
-    assert set(results(home)) == {"prepare"}
+    assert set(results(home)) == {"prepare", "tune"}
 
     tame = (home / "toy.yaml").read_text().replace("learning_rate: 3,", "learning_rate: 0.01,")
     (home / "toy.yaml").write_text(tame.replace("epochs: 30", "epochs: 1"))
     done = run(home)
     assert done.code == 0, done.told
-    assert "[2/7] train fold 0 begins" in done.told  # what was prepared before is used
+    assert "[3/8] train fold 0 begins" in done.told  # what was prepared before is used
 
 
 def checkpoint_is_finite(home: Path, told: str) -> bool:

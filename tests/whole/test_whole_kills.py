@@ -133,7 +133,7 @@ def test_killed_at_random_moments_gives_the_same_bits(tmp_path: Path, kills: int
     """Sometimes the driver alone dies (its workers then save and leave), sometimes all at once, or while writing."""
     write_sample(tmp_path / "signal.root", events=2000, seed=1, signal=True)
     write_sample(tmp_path / "background.root", events=2000, seed=2)
-    content = {**CONTENT, "training": {**CONTENT["training"], "epochs": 20 * kills}}
+    content = {**CONTENT, "training": {**CONTENT["training"], "epochs": 40 * kills}}
     analysis = write_analysis(tmp_path / "analysis.yaml", content)
     unbroken = bits(run_analysis(analysis, tmp_path / "unbroken"))
     moments = random.Random(kills)

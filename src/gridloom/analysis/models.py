@@ -342,7 +342,7 @@ class Training(Part):
     xla: Literal["auto", "on", "off"] = Field(
         default="auto",
         description="Compile the loop with XLA; `auto`: by a rule for flat networks, by one short probe of the run for "
-        "collections and for the user's own function.",
+        "collections, the user's own function and reduced precision.",
     )
     backend: Literal["tensorflow", "jax"] = Field(
         default="tensorflow",

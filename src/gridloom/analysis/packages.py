@@ -9,12 +9,15 @@ from packaging.utils import canonicalize_name
 LOCKED = frozenset(
     {
         "awkward",
+        "cramjam",
+        "deflate",
         "gridloom",
         "htchirp",
         "jinja2",
         "keras",
         "matplotlib",
         "mplhep",
+        "numba",
         "numpy",
         "packaging",
         "pydantic",
@@ -28,6 +31,7 @@ LOCKED = frozenset(
         "uproot",
         "vector",
         "xxhash",
+        "zstandard",
     }
 )
 

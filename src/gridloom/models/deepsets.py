@@ -37,14 +37,14 @@ def build(inputs: ModelInputs, outputs: int, parameters: Parameters) -> Tensor:
     """Each collection through its own phi, pooled under the mask; then a dense head: (batch, outputs)."""
     import keras
 
-    from gridloom.models.layers import MaskedPooling
+    from gridloom.models.layers import MaskedPooling, MergeObjects, SplitObjects
 
     parts = []
     if inputs.features is not None:
         parts.append(encoded_features(inputs, parameters.bins))
     for name, objects in inputs.collections.items():
-        hidden = dense_block(objects, parameters.objects, activation=parameters.activation)
-        parts.append(MaskedPooling()(hidden, inputs.masks[name]))
+        hidden = dense_block(MergeObjects()(objects), parameters.objects, activation=parameters.activation)
+        parts.append(MaskedPooling()(SplitObjects(at_most=objects.shape[1])(hidden), inputs.masks[name]))
     x = parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)
     x = dense_block(x, parameters.hidden, activation=parameters.activation, dropout=parameters.dropout)
     return keras.layers.Dense(outputs)(x)

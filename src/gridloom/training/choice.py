@@ -18,8 +18,8 @@ from gridloom.training.loop import flops_per_step
 
 FILE = "tune.json"
 
-# Below, a step is over sooner than TensorFlow has started its operations one by one: XLA is then up to 1.8 times as
-# fast. Above, flat networks are within 15 % of each other (docs/performance.md), and XLA takes longer to compile.
+# Below, a step is over almost before TensorFlow has started its operations one by one, and XLA is faster. Above, flat
+# networks lose at most some per cent without it and gain up to a fifth (docs/performance.md), and compile sooner.
 SMALL_STEP = 2e7
 # So much faster must a probe find the other way: two runs on like machines should not differ in their bits by chance.
 CLEARLY = 1.15
@@ -38,7 +38,7 @@ class Choice(BaseModel):
 def by_rule(network: Any, analysis: Analysis) -> Choice:
     """What is chosen without measuring: a function of the network and the batch alone."""
     if analysis.training.precision != "float32":
-        return Choice(xla=False, why="rule: on processors XLA gains nothing from reduced precision")
+        return Choice(xla=False, why="rule: reduced precision without XLA")
     flops = flops_per_step(network, analysis, analysis.training.batch)
     small = flops < SMALL_STEP
     why = f"rule: {flops:.2g} operations per step, XLA below {SMALL_STEP:.2g}"
