@@ -81,8 +81,8 @@ class LocalBytes:
 class Baskets:
     """Where the baskets of a branch are: `seek` and `size` in bytes (n,), entries from `first[i]` to `first[i + 1]`.
 
-    `stored`: the type of the values in the file, big-endian. `embedded`: values of the last baskets, which lie inside the
-    tree itself where its writer did not flush them.
+    `stored`: the type of the values in the file, big-endian. `embedded`: values of the last baskets, which lie inside
+    the tree itself where its writer did not flush them.
     """
 
     name: bytes
