@@ -18,14 +18,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import uproot
 
 from gridloom.analysis.models import Analysis
-from gridloom.data import prepare
-from gridloom.task import Context, InputFile, Progress, Task
+from gridloom.task import Context, Progress, Task
+from gridloom.testing.preparing import prepare_files
 
 FEATURES = 400
 HIDDEN = [64, 64]
@@ -72,25 +71,9 @@ def prepare_events(folder: Path, events: int, seed: int) -> Analysis:
     analysis = analysis_of(files)
     for number, path in enumerate(files):
         write_events(path, min(FILE_EVENTS, events - number * FILE_EVENTS), seed + number)
-        with uproot.open(path) as file:
-            entries, uuid = file["Events"].num_entries, str(file.file.uuid)
-        task = Task(
-            kind="prepare",
-            label="prepare",
-            parameters={"analysis": analysis.model_dump(mode="json", by_alias=True), "sample": "all"},
-            files=(InputFile(path=str(path), uuid=uuid, size=path.stat().st_size, entries=entries),),
-        )
-        output = folder / f"shard-{number}"
-        output.mkdir()
-        prepare.run(context_of(task, {}, output, lambda _: None))
+        prepare_files(analysis, "all", [path], folder / f"shard-{number}")
         path.unlink()
     return analysis
-
-
-def context_of(task: Task, inputs: dict[str, Path], output: Path, progress: Any) -> Context:
-    scratch = output.with_suffix(".scratch")
-    scratch.mkdir(exist_ok=True)
-    return Context(task=task, inputs=inputs, output=output, scratch=scratch, stop=lambda: False, progress=progress)
 
 
 def train_here(folder: Path) -> None:
@@ -111,10 +94,11 @@ def train_here(folder: Path) -> None:
         parameters={"analysis": analysis.model_dump(mode="json", by_alias=True), "fold": 0},
         folder=str(folder),
     )
-    output = folder / "trained"
+    output, scratch = folder / "trained", folder / "scratch"
     output.mkdir()
+    scratch.mkdir()
     inputs = {f"prepare-{number}": path for number, path in enumerate(shards)}
-    train.run(context_of(task, inputs, output, progress))
+    train.run(Context(task=task, inputs=inputs, output=output, scratch=scratch, stop=lambda: False, progress=progress))
     calls = [point for point in seen if point[0] < 1]
     print(json.dumps({"imported": imported, "first": calls[0], "last": calls[-1]}))
 

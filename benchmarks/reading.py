@@ -5,9 +5,9 @@
 Files of 32 float32 branches, in baskets of 1 MB and of 32 kB, by zlib, lz4 and zstd, and an RNTuple. Each round reads
 every file in every way, one after the other; ratios are medians over rounds of CPU time, with one thread.
 
-* `uproot`: `iterate`, columns copied into the matrix
-* `gridloom`: baskets of the plan, decompressed and copied (`gridloom.data.baskets`)
-* `columns`: the same into columns, as `gridloom run` reads them
+* `uproot`: `iterate`, columns copied into row-major blocks
+* `gridloom`: columns by the direct reader (`gridloom.data.baskets`), made row-major strip by strip
+* `columns`: the columns alone
 
 Padding is of lists of about 38 objects with 4 features to (N, 40, 4): `ak.pad_none` against `gridloom.data.kernels`,
 both from the same arrays in memory.
@@ -20,7 +20,8 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,12 @@ import numpy.typing as npt
 import uproot
 
 from gridloom.data import kernels
-from gridloom.data.baskets import BasketReader, Baskets, LocalBytes, baskets_of
+from gridloom.data.events import as_rows
 from gridloom.data.rootfile import open_file, open_tree
+from gridloom.data.trees import Columns
 
 BRANCHES = 32
+NAMES = [f"x{index}" for index in range(BRANCHES)]
 STEP = 100_000
 CODECS: Mapping[str, Any] = {"zlib": uproot.ZLIB(1), "lz4": uproot.LZ4(4), "zstd": uproot.ZSTD(5)}
 BASKETS: Mapping[str, int] = {"1 MB": 250_000, "32 kB": 8_000}
@@ -59,40 +62,31 @@ def write_ntuple(path: Path, columns: Mapping[str, Matrix], codec: str) -> None:
         file.mkrntuple("Events", dict(columns))
 
 
-def by_uproot(path: Path) -> Matrix:
+def by_uproot(path: Path) -> Iterator[Matrix]:
+    """Row-major blocks, as one would make them by hand."""
     with uproot.open({path: None}) as file:
-        tree = file["Events"]
-        names = [f"x{index}" for index in range(BRANCHES)]
-        out = np.empty((tree.num_entries, BRANCHES), dtype=np.float32)
-        start = 0
-        for arrays in tree.iterate(names, step_size=STEP, library="np"):
-            stop = start + len(arrays["x0"])
-            for index, name in enumerate(names):
-                out[start:stop, index] = arrays[name]
-            start = stop
-    return out
+        for arrays in file["Events"].iterate(NAMES, step_size=STEP, library="np"):
+            block = np.empty((len(arrays["x0"]), BRANCHES), dtype=np.float32)
+            for index, name in enumerate(NAMES):
+                block[:, index] = arrays[name]
+            yield block
 
 
-def by_gridloom(path: Path) -> Matrix:
-    with uproot.open({path: None}) as file, LocalBytes(path) as source:
-        tree = file["Events"]
-        plans: dict[str, Baskets] = {}
-        for index in range(BRANCHES):
-            plan = baskets_of(tree[f"x{index}"])
-            assert plan is not None
-            plans[f"x{index}"] = plan
-        reader = BasketReader(source, plans)
-        out = np.empty((tree.num_entries, BRANCHES), dtype=np.float32)
-        for start in range(0, len(out), STEP):
-            stop = min(start + STEP, len(out))
-            reader.rows(list(plans), start, stop, out[start:stop])
-    return out
+def by_gridloom(path: Path) -> Iterator[Matrix]:
+    """Row-major blocks, as `gridloom run` makes them of features that are branches."""
+    for columns in columns_in(path):
+        yield as_rows([columns[name] for name in NAMES], len(columns["x0"]))
 
 
-def by_columns(path: Path) -> int:
+def columns_in(path: Path) -> Iterator[Columns]:
     with open_file(str(path)) as file:
-        tree = open_tree(file, "Events", str(path))
-        return sum(len(chunk.columns["x0"]) for chunk in tree.chunks([f"x{index}" for index in range(BRANCHES)], STEP))
+        for chunk in open_tree(file, "Events", str(path)).chunks(NAMES, STEP):
+            yield chunk.columns
+
+
+def used_up(parts: Iterable[object]) -> None:
+    """Read all, and keep one part at a time."""
+    deque(parts, maxlen=0)
 
 
 def seconds(way: Callable[[], object]) -> float:
@@ -129,18 +123,20 @@ def flat(events: int, rounds: int, folder: Path) -> dict[str, Any]:
         for size, basket in BASKETS.items():
             path = folder / "flat.root"
             write_tree(path, columns, codec, basket)
-            assert np.array_equal(by_uproot(path), by_gridloom(path))
+            for theirs, ours in zip(by_uproot(path), by_gridloom(path), strict=True):
+                assert np.array_equal(theirs, ours)
             ways: dict[str, Callable[[], object]] = {
-                "uproot": lambda path=path: by_uproot(path),  # type: ignore[misc]
-                "gridloom": lambda path=path: by_gridloom(path),  # type: ignore[misc]
-                "columns": lambda path=path: by_columns(path),  # type: ignore[misc]
+                "uproot": lambda path=path: used_up(by_uproot(path)),  # type: ignore[misc]
+                "gridloom": lambda path=path: used_up(by_gridloom(path)),  # type: ignore[misc]
+                "columns": lambda path=path: used_up(columns_in(path)),  # type: ignore[misc]
             }
             result[f"{codec}, {size}"] = told(f"{codec}, {size}", events, rounds_of(ways, rounds), "uproot")
         path = folder / "ntuple.root"
         write_ntuple(path, columns, codec)
         both: dict[str, Callable[[], object]] = {
-            "uproot": lambda path=path: by_uproot(path),  # type: ignore[misc]
-            "columns": lambda path=path: by_columns(path),  # type: ignore[misc]
+            "uproot": lambda path=path: used_up(by_uproot(path)),  # type: ignore[misc]
+            "gridloom": lambda path=path: used_up(by_gridloom(path)),  # type: ignore[misc]
+            "columns": lambda path=path: used_up(columns_in(path)),  # type: ignore[misc]
         }
         result[f"{codec}, RNTuple"] = told(f"{codec}, RNTuple", events, rounds_of(both, rounds), "uproot")
     return result

@@ -44,12 +44,11 @@ import numpy as np
 import uproot
 
 from gridloom.analysis.models import Analysis
-from gridloom.data import prepare
 from gridloom.data.dataset import Dataset, open_dataset
 from gridloom.data.stream import Stream
 from gridloom.models.check import untrained
 from gridloom.models.network import build_network
-from gridloom.task import Context, InputFile, Task
+from gridloom.testing.preparing import prepare_files
 from gridloom.training.backends import back_end
 from gridloom.training.backends.base import LoopSettings
 from gridloom.training.choice import Choice, by_rule
@@ -181,18 +180,7 @@ def analysis_of(case: Case, path: Path) -> Analysis:
 def prepared(analysis: Analysis, path: Path, folder: Path) -> Dataset:
     """The shards that `gridloom run` would make."""
     if not folder.exists():
-        with uproot.open(path) as file:
-            entries, uuid = file["Events"].num_entries, str(file.file.uuid)
-        task = Task(
-            kind="prepare",
-            label="prepare",
-            parameters={"analysis": analysis.model_dump(mode="json", by_alias=True), "sample": "all"},
-            files=(InputFile(path=str(path), uuid=uuid, size=path.stat().st_size, entries=entries),),
-        )
-        folder.mkdir()
-        prepare.run(
-            Context(task=task, inputs={}, output=folder, scratch=folder, stop=lambda: False, progress=lambda _: None)
-        )
+        prepare_files(analysis, "all", [path], folder)
     return open_dataset(analysis, [folder])
 
 

@@ -8,15 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import uproot
 
 from gridloom.analysis.models import Analysis
-from gridloom.data import prepare
 from gridloom.data.dataset import Dataset, open_dataset
 from gridloom.data.stream import Stream
 from gridloom.data.weights import training_weights
 from gridloom.models.network import build_network
-from gridloom.task import Context, InputFile, Task
+from gridloom.testing.preparing import prepare_files
 from gridloom.training.backends import back_end
 from gridloom.training.backends.base import LoopSettings
 from gridloom.training.choice import by_rule
@@ -48,19 +46,8 @@ def analysis_of(job: Job) -> Analysis:
 
 
 def prepared(job: Job, analysis: Analysis) -> Dataset:
-    with uproot.open(job.train) as file:
-        entries, uuid = file["Events"].num_entries, str(file.file.uuid)
-    task = Task(
-        kind="prepare",
-        label="prepare",
-        parameters={"analysis": analysis.model_dump(mode="json", by_alias=True), "sample": "all"},
-        files=(InputFile(path=str(job.train), uuid=uuid, size=job.train.stat().st_size, entries=entries),),
-    )
     folder = job.scratch / "shards"
-    folder.mkdir()
-    prepare.run(
-        Context(task=task, inputs={}, output=folder, scratch=folder, stop=lambda: False, progress=lambda _: None)
-    )
+    prepare_files(analysis, "all", [job.train], folder)
     return open_dataset(analysis, [folder])
 
 

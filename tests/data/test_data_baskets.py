@@ -72,15 +72,10 @@ def test_any_ranges_are_those_of_uproot(written: Path, ranges: list[int]) -> Non
                 found = reader.column(name, start, stop)
                 assert found.dtype == values.dtype
                 assert found.tobytes() == values.tobytes()
-            names = list(expected)
-            rows = np.empty((stop - start, len(names)), dtype=np.float32)
-            reader.rows(names, start, stop, rows)
-            for index, name in enumerate(names):
-                np.testing.assert_array_equal(rows[:, index], expected[name].astype(np.float32))
 
 
 def test_baskets_of_any_size(tmp_path: Path) -> None:
-    """One event per basket, and rows over several strips of many."""
+    """One event per basket, one basket for all, and baskets that straddle chunks."""
     for basket, entries in ((1, 20), (10_000, 10_000), (3000, 10_000)):
         write(tmp_path / "x.root", "zlib", basket, entries)
         expected = columns_of(entries)
@@ -89,12 +84,6 @@ def test_baskets_of_any_size(tmp_path: Path) -> None:
             for chunk in tree.chunks(expected, step=4097):
                 for name, values in expected.items():
                     np.testing.assert_array_equal(chunk.columns[name], values[chunk.start : chunk.stop])
-        with uproot.open(tmp_path / "x.root") as file, LocalBytes(tmp_path / "x.root") as source:
-            plans = {name: plan for name in expected if (plan := baskets_of(file["Events"][name])) is not None}
-            rows = np.empty((entries, len(plans)), dtype=np.float32)
-            BasketReader(source, plans).rows(list(plans), 0, entries, rows)
-            for index, name in enumerate(plans):
-                np.testing.assert_array_equal(rows[:, index], expected[name].astype(np.float32))
 
 
 def test_what_is_not_one_number_per_entry_is_uproots_to_read(tmp_path: Path) -> None:

@@ -7,19 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uproot
-
 from gridloom.analysis.models import Analysis
 from gridloom.data import prepare
-from gridloom.task import Context, InputFile, Progress, Task
-
-
-def input_file(path: Path, tree: str = "Events") -> InputFile:
-    """What a scan says of a file."""
-    with uproot.open(path) as file:
-        return InputFile(
-            path=str(path), uuid=str(file.file.uuid), size=path.stat().st_size, entries=file[tree].num_entries
-        )
+from gridloom.task import Context, Progress, Task
+from gridloom.testing.preparing import input_file
 
 
 def dumped(analysis: Analysis) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Flat numeric branches of a TTree read basket by basket, into columns or straight into row-major blocks.
+"""Flat numeric branches of a TTree read basket by basket, by ranges of entries.
 
 uproot knows where the baskets are (`fBasketSeek`, `fBasketBytes`, `fBasketEntry`) and what is in them; it is asked once
 per branch. Everything after that is a read, a decompression and a copy per basket, without an object for each: with
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -37,8 +37,6 @@ _BLOCK = struct.Struct("<2sB3s3s")
 _CHECKSUM = struct.Struct(">Q")
 # A key this far into the file has 64-bit addresses.
 _LARGE_KEY = 1000
-# Rows that are filled column by column while they stay in the processor's cache.
-_TILE = 4096
 
 
 class Bytes(Protocol):
@@ -71,9 +69,6 @@ class LocalBytes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
         self.close()
 
 
@@ -146,18 +141,6 @@ class BasketReader:
             out[begin - start : begin - start + len(values)] = values
         return out
 
-    def rows(self, names: Sequence[str], start: int, stop: int, out: NDArray[np.float32]) -> None:
-        """Fill `out` (stop - start, len(names)), row-major float32, with these columns."""
-        pieces = [self._pieces(name, start, stop) for name in names]
-        current: list[tuple[int, Column]] = [(start, _NOTHING)] * len(names)
-        # Swapping bytes and transposing at once is slower than one after the other in the cache.
-        strips = np.empty((len(names), _TILE), dtype=np.float32)
-        for begin in range(start, stop, _TILE):
-            end = min(begin + _TILE, stop)
-            for index, more in enumerate(pieces):
-                current[index] = _fill(strips[index, : end - begin], begin, current[index], more)
-            out[begin - start : end - start] = strips[:, : end - begin].T
-
     def _pieces(self, name: str, start: int, stop: int) -> Iterator[tuple[int, Column]]:
         """(first entry, stored values) of every basket that the range touches, cut to the range."""
         branch = self._branches[name]
@@ -208,26 +191,6 @@ class BasketReader:
         if len(content) != size:
             content = memoryview(self._decompress(content, size))
         return content[: last - header]
-
-
-_NOTHING: Column = np.empty(0)
-
-
-def _fill(
-    out: Column, begin: int, current: tuple[int, Column], more: Iterator[tuple[int, Column]]
-) -> tuple[int, Column]:
-    """Fill a strip of one column from its pieces; the piece that is not used up is returned."""
-    first, values = current
-    done = 0
-    while done < len(out):
-        offset = begin + done - first
-        if offset >= len(values):
-            first, values = next(more)
-            continue
-        taken = values[offset : offset + len(out) - done]
-        out[done : done + len(taken)] = taken
-        done += len(taken)
-    return first, values
 
 
 def _text(basket: bytes, at: int) -> bytes:
